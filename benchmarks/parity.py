@@ -11,7 +11,8 @@ run`.
 The groups are those of `parity_engines/cases.py`: hard ones, and groups of ../shared/data/samples.jsonl if the file
 exists. Each engine runs in a process of its own, `parity_engines/ENGINE.py`, and the table compares what the engine has
 at the end of its own path. It exits with 1 if a reward or an advantage differs by more than 1e-6, if a mask differs, or
-if an engine could not run and was not left out by name.
+if an engine could not run and was not left out by name. An engine leaves out a case only if its own configuration
+refuses the case, with the reason that `ENGINES` expects; the table shows it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from parity_engines.cases import (
@@ -58,24 +59,29 @@ class Engine:
     rewards: EngineRewards = AS_PROVIDER
 
 
-ZERO = EngineRewards(of_no_reward=0.0)  # no value may be missing, or nan, in the tensors of a trainer
-ONE_SIZE = frozenset({"sizes"})  # TRL's groups have one size
+# The cases that an engine may leave out, with words of its own reason. A case that it does not leave out is compared.
+ONE_SIZE = {"sizes": "TRL's groups have one size"}
+WITHOUT_MODEL = {"measures": "needs the measures ['self_certainty', 'token_entropy']"}
+VERL = {"measures": "need the measures ['self_certainty', 'token_entropy'], which the trainer mode empo"}
+ONE_GROUP = {"batch": "scale='batch': the worker decides about one group at a time"}
+ASYNC = {**ONE_SIZE, **ONE_GROUP, "measures": "need the measures ['self_certainty', 'token_entropy'], and the worker"}
+TRL = EngineRewards(of_no_reward=0.0, leaves_out=ONE_SIZE)  # no value may be missing, or nan, in a trainer's tensors
 
 ENGINES = (
     Engine(REFERENCE, ("-m", "parity_engines.local")),
     Engine("ray", ("-m", "parity_engines.ray_actors")),
-    Engine("trl", ("-m", "parity_engines.trl_trainer"), replace(ZERO, leaves_out=ONE_SIZE)),
+    Engine("trl", ("-m", "parity_engines.trl_trainer"), TRL),
     Engine(
         "trl-2",
         (
             *("-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0", "--standalone"),
             *("-m", "parity_engines.trl_trainer"),
         ),
-        replace(ZERO, leaves_out=ONE_SIZE),
+        TRL,
     ),
-    Engine("trl-async", ("-m", "parity_engines.trl_async"), EngineRewards(dropped_leave=True, leaves_out=ONE_SIZE)),
-    Engine("verl", ("-m", "parity_engines.verl_trainer"), EngineRewards(of_no_reward=0.0, dropped_leave=True)),
-    Engine(SLIME, ("-m", "parity_engines.slime_rollout"), ZERO),
+    Engine("trl-async", ("-m", "parity_engines.trl_async"), EngineRewards(dropped_leave=True, leaves_out=ASYNC)),
+    Engine("verl", ("-m", "parity_engines.verl_trainer"), EngineRewards(0.0, dropped_leave=True, leaves_out=VERL)),
+    Engine(SLIME, ("-m", "parity_engines.slime_rollout"), EngineRewards(0.0, leaves_out=WITHOUT_MODEL)),
     Engine("service", ("-m", "parity_engines.service")),
 )
 
@@ -184,12 +190,17 @@ def table_row(name: str, ran: Ran | str, found: Comparison | None) -> str:
     if name == REFERENCE:
         return f"| {name} | {found.groups} | {found.completions} | reference | reference | reference | {ran.where} |"
     masks = "equal" if not found.masks_differ else f"{found.masks_differ} differ"
-    left = "".join(f"; without the case {case}: {why}" for case, why in ran.left_out.items())
+    left = "".join(f"; without the case {case}: {first_sentence(why)}" for case, why in ran.left_out.items())
     problems = f"; {len(found.problems)} problems: {found.problems[0]}" if found.problems else ""
     return (
         f"| {name} | {found.groups} | {found.completions} | {found.reward_difference:.1e} ({found.rewards}) | {masks} "
         f"| {found.advantage_difference:.1e} | {ran.where}{left}{problems} |"
     )
+
+
+def first_sentence(reason: str) -> str:
+    """The first sentence of a reason, without its full stop: the others say what to do."""
+    return reason.partition(". ")[0].rstrip(".")
 
 
 def table(cases: Sequence[Case], rows: Sequence[str], samples: Path) -> str:

@@ -6,6 +6,8 @@ A case is the arguments of `EmpoProvider` and B groups. A runner is a process:
 
 It passes the completions through its engine, and writes for each group what the engine then has: rewards, loss mask and
 advantages, (G,) each. A reward is null where the engine has none, and `EngineRewards` says for which rows that may be.
+A case that the engine's own configuration refuses (`refusal`) has a reason in the place of rows, before a group is
+decided, and `EngineRewards` names the words of the reason.
 
 A token is one byte. A completion of at least LIMIT bytes is cut off there, as a sampler cuts it: `truncated`.
 """
@@ -16,7 +18,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +29,22 @@ TOLERANCE = 1e-6  # TRL, verl and slime keep advantages in float32
 
 @dataclass(frozen=True)
 class Group:
-    """The completions of a prompt, (G,), and whether the limit cut each of them off."""
+    """The completions of a prompt, (G,), whether the limit cut each of them off, and token measures, if a case has any.
+
+    The prompt is the number of the group in its case.
+    """
 
     question: str
     completions: list[str]
     truncated: list[bool]
+    gold: str | None = None
+    token_measures: dict[str, list[float]] = field(default_factory=dict)
 
     def measures(self) -> dict[str, list[float]]:
-        """The measures of the provider: the number of tokens with the end token, and the cut."""
+        """The measures of the provider: the number of tokens with the end token, the cut, and the token measures."""
         rows = zip(self.completions, self.truncated, strict=True)
         tokens = [float(len(text.encode()) + (not cut)) for text, cut in rows]
-        return {"tokens": tokens, "truncated": [float(cut) for cut in self.truncated]}
+        return {"tokens": tokens, "truncated": [float(cut) for cut in self.truncated], **self.token_measures}
 
 
 @dataclass(frozen=True)
@@ -74,12 +81,12 @@ class EngineRewards:
     Attributes:
         of_no_reward: what the engine has where the provider gives no reward; None for no reward.
         dropped_leave: the rows of dropped groups have left the engine, so they have no reward.
-        leaves_out: the cases that the engine may leave out.
+        leaves_out: the cases that the engine may leave out, and words that its reason must have.
     """
 
     of_no_reward: float | None = None
     dropped_leave: bool = False
-    leaves_out: frozenset[str] = frozenset()
+    leaves_out: Mapping[str, str] = field(default_factory=dict)
 
     def expected(self, reference: Rows) -> list[float | None]:
         """The rewards that the engine must have, (G,). A group without a row in the loss is a dropped one."""
@@ -120,7 +127,8 @@ def compare(
     total = Comparison()
     for case in cases:
         if why := found.left_out.get(case.name):
-            if case.name not in engine_rewards.leaves_out:
+            words = engine_rewards.leaves_out.get(case.name)
+            if words is None or words not in why or case.name in found.cases:
                 total.problems.append(f"case {case.name}: left out: {why}")
             continue
         rows = found.cases.get(case.name, [])
@@ -174,7 +182,23 @@ def rollouts(groups: Sequence[Group]) -> list[Any]:
     """The groups as `RolloutGroup`."""
     from empo_rl import RolloutGroup
 
-    return [RolloutGroup(tuple(group.completions), group.question, measures=group.measures()) for group in groups]
+    return [RolloutGroup(tuple(group.completions), group.question, group.gold, group.measures()) for group in groups]
+
+
+def refusal(configure: Callable[[], object]) -> str | None:
+    """The reason why the engine's own configuration refuses a case; None if it accepts the case.
+
+    Args:
+        configure: what the engine does with the settings before it gets a completion. An error of a decision is not
+            caught here, so no wrong number can be called a refusal.
+    """
+    from semantic_entropy import InputError
+
+    try:
+        configure()
+    except InputError as error:
+        return str(error)
+    return None
 
 
 def write_cases(path: Path, cases: Sequence[Case]) -> None:
@@ -210,48 +234,70 @@ def make_cases(samples: Path | None) -> list[Case]:
 
     The number of groups of SIZE completions is odd, so that two processes cut one of them.
     """
-    stored = samples is not None and samples.is_file()
-    math_groups = [*_hard_groups(), *(_stored(samples, "qwen_math_cot_100", 12) if samples and stored else [])]
-    text_groups = [*_text_groups(), *(_stored(samples, "sac3_nq", 12) if samples and stored else [])]
-    math_groups, text_groups = (groups[: len(groups) - 1 + len(groups) % 2] for groups in (math_groups, text_groups))
-    boxed = {"equivalence": "math", "extract": "boxed"}
+    file = samples if samples is not None and samples.is_file() else None
+    math_groups = _odd([*_hard_groups(), *_stored(file, "qwen_math_cot_100", 12)])
     sizes = [2, 3, 5, 8, 4, 7, 6, 8]
     uneven = [
-        Group(group.question, group.completions[:size], group.truncated[:size])
+        Group(group.question, group.completions[:size], group.truncated[:size], group.gold)
         for group, size in zip(math_groups, sizes, strict=False)
     ]
+    boxed = {"equivalence": "math", "extract": "boxed"}
+    window = {**boxed, "delta_low": 0.0, "delta_high": 1.7}
+    parts = {"empo": 1.0, "token_entropy": 0.25, "self_certainty": 0.25}
+    tokens = {"reward": "composite", "reward_options": {"weights": parts}, "scale": "none"}
     return [
-        Case("window", {**boxed, "delta_low": 0.0, "delta_high": 1.7, "guards": {"overlong": None}}, math_groups),
+        Case("window", {**window, "guards": {"overlong": None}}, math_groups),
         Case("drop", {**boxed, "invalid": "drop", "scale": "none", "guards": {"overlong": 0.0}}, math_groups),
         Case("majority", {**boxed, "reward": "majority", "filters": {"equal_rewards": {}}}, math_groups),
-        Case("text", {"equivalence": "text"}, text_groups),
+        Case("gold", {**window, "reward": "semi_supervised", "filters": {"equal_rewards": {}}}, math_groups),
+        Case("batch", {**window, "scale": "batch", "invalid": "drop"}, math_groups),
+        Case("zero", {**window, "outside": "zero"}, math_groups),
+        Case("text", {"equivalence": "text"}, _odd([*_text_groups(), *_stored(file, "sac3_nq", 12)])),
+        Case("question", {"equivalence": "text"}, _odd([*_asked_groups(), *_stored(file, "sac3_hotpot", 10)])),
+        Case("measures", {**boxed, **tokens}, _measured(_odd(math_groups[:13]))),
         Case("sizes", boxed, uneven),
     ]
 
 
-def _group(question: str, texts: Sequence[str]) -> Group:
+def _odd(groups: list[Group]) -> list[Group]:
+    return groups[: len(groups) - 1 + len(groups) % 2]
+
+
+def _measured(groups: Sequence[Group]) -> list[Group]:
+    """The groups with their token measures. Only this case loads torch."""
+    from parity_engines.tiny_policy import measured
+
+    return [
+        replace(group, token_measures=measured(str(number), group.completions, group.truncated))
+        for number, group in enumerate(groups)
+    ]
+
+
+def _group(question: str, texts: Sequence[str], gold: str | None = None) -> Group:
     cut = [len(text.encode()) >= LIMIT for text in texts]
-    return Group(question, [text[:LIMIT] if end else text for text, end in zip(texts, cut, strict=True)], cut)
+    return Group(question, [text[:LIMIT] if end else text for text, end in zip(texts, cut, strict=True)], cut, gold)
 
 
-def _boxed(question: str, *answers: str) -> Group:
-    return _group(question, [rf"So the answer is \boxed{{{answer}}}." for answer in answers])
+def _boxed(question: str, *answers: str, gold: str | None = None) -> Group:
+    return _group(question, [rf"So the answer is \boxed{{{answer}}}." for answer in answers], gold)
 
 
 def _hard_groups() -> list[Group]:
     """Groups of SIZE completions: what went wrong once, or could."""
     long = "First, we compute the sum again and again. " * 40
     return [
-        _boxed("All agree.", *["12"] * 8),  # outside the window
-        _boxed("Two halves.", *["3", "4"] * 4),  # equal rewards, H = ln 2
-        _boxed("Nobody agrees.", *"12345678"),  # outside the window
-        _boxed("The same value in other words.", "1/2", "0.5", r"\frac{1}{2}", "2", "2", "50\\%", "1/3", "0.5"),
+        _boxed("All agree.", *["12"] * 8, gold="12"),  # outside the window
+        _boxed("Two halves.", *["3", "4"] * 4, gold="4"),  # equal rewards, H = ln 2
+        _boxed("Nobody agrees.", *"12345678", gold="7"),  # outside the window
+        _boxed(
+            "The same value in other words.", "1/2", "0.5", r"\frac{1}{2}", "2", "2", "50\\%", "1/3", "0.5", gold="1/2"
+        ),
         _boxed("Letters that are not ASCII.", "π", r"\pi", "3.14", "π", "2", "√4", r"\sqrt{4}", "2"),
         _group("Answers without a box.", [r"\boxed{7}"] * 4 + ["I cannot tell.", "7", r"\boxed{}", r"\boxed{8}"]),
         _group("An empty completion.", ["", r"\boxed{1}", r"\boxed{1}", r"\boxed{2}", "", " ", "\n", r"\boxed{2}"]),
-        _group("Cut off.", [r"\boxed{5}" + long, r"\boxed{5}", r"\boxed{6}" + long, long, *[r"\boxed{6}"] * 4]),
-        _group("All without an answer.", ["no", "none", "?", "...", "", "I do not know.", "maybe", "x"]),
-        _boxed("Two halves.", *["3"] * 6, "4", "4"),  # the same question a second time
+        _group("Cut off.", [r"\boxed{5}" + long, r"\boxed{5}", r"\boxed{6}" + long, long, *[r"\boxed{6}"] * 4], "5"),
+        _group("All without an answer.", ["no", "none", "?", "...", "", "I do not know.", "maybe", "x"], "1"),
+        _boxed("Two halves.", *["3"] * 6, "4", "4", gold="3"),  # the same question a second time, with another gold
         _boxed("One against seven.", *["9"] * 7, "10"),
     ]
 
@@ -264,17 +310,46 @@ def _text_groups() -> list[Group]:
     ]
 
 
-def _stored(path: Path, source: str, count: int) -> list[Group]:
-    """The first groups of this source with SIZE responses; at most half are cut, and not inside a character."""
-    found = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+def _asked_groups() -> list[Group]:
+    """Groups whose clusters are others without the question; the first two have the same completions."""
+    race = ["Alice", "Alice beat Bob", "Bob", "Bob won against Alice", "Alice won", "Bob", "Alice", "not Bob"]
+    years = ["1066", "in 1066, not 1067", "1067", "1066", "1066 AD", "1067", "1066", "It was in 1066"]
+    coast = [
+        "Canada has the longest coastline in the world: 202,080 km.",
+        "Canada",
+        "Canada has the longest coastline.",
+    ]
+    chapel = ["Michelangelo painted the ceiling of the chapel in Rome.", "Michelangelo", "Michelangelo in 1512"]
+    return [
+        _group("Did Alice or Bob win the race?", race),
+        _group("Who won the race?", race),
+        _group("Was the battle in 1066 or in 1067?", years),
+        _group(
+            "Which country has the longest coastline in the world?",
+            [*coast, *["Norway", "Canada", "Chile"], *coast[:2]],
+        ),
+        _group(
+            "Who painted the ceiling of the chapel in Rome?",
+            [*chapel, "The ceiling of the chapel in Rome was painted by Raphael.", "Raphael", *chapel],
+        ),
+    ]
+
+
+def _stored(path: Path | None, source: str, count: int) -> list[Group]:
+    """The first groups of this source with SIZE responses; at most half are cut, and not inside a character.
+
+    Every second group has its gold answer.
+    """
+    found: list[Group] = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path else []:
         row: Mapping[str, Any] = json.loads(line)
         texts = row["responses"][:SIZE]
         if row["source"] != source or len(texts) < SIZE:
             continue
         long = [text for text in texts if len(text.encode()) >= LIMIT]
         if len(long) <= SIZE // 2 and all(text.isascii() for text in long):
-            found.append(_group(row["question"], texts))
+            gold = row["gold"] if len(found) % 2 and row["gold"] is not None else None
+            found.append(_group(row["question"], texts, None if gold is None else str(gold)))
         if len(found) == count:
             break
     return found

@@ -1,6 +1,7 @@
 """Ray in `parity.py`: the groups travel through Ray Data to two actors, as in the bulk engine, four at a time.
 
-Each actor has its own provider, and what is compared are the columns that come back to the driver.
+Each actor has its own provider, and what is compared are the columns that come back to the driver. If the provider must
+make one decision about the whole batch (`decides_as_one`: `scale="batch"`), all groups go to one actor.
 """
 
 import json
@@ -40,10 +41,12 @@ def decide(cases: Sequence[Case]) -> Ran:
     try:
         for case in cases:
             items = [{"at": at, "group": json.dumps(asdict(group))} for at, group in enumerate(case.groups)]
-            scored = ray.data.from_items(items, override_num_blocks=-(-len(items) // GROUPS)).map_batches(
+            with EmpoProvider(**case.provider) as provider:
+                together = len(items) if provider.decides_as_one else GROUPS
+            scored = ray.data.from_items(items, override_num_blocks=-(-len(items) // together)).map_batches(
                 Scorer,
                 fn_constructor_args=(case.provider,),
-                batch_size=GROUPS,
+                batch_size=together,
                 compute=ray.data.ActorPoolStrategy(size=ACTORS),
                 num_cpus=1,
             )

@@ -48,7 +48,12 @@ def decide(cases: Sequence[Case]) -> Ran:
     found = {}
     for case in cases:
         groups = [
-            {"completions": group.completions, "question": group.question, "measures": group.measures()}
+            {
+                "completions": group.completions,
+                "question": group.question,
+                "gold": group.gold,
+                "measures": group.measures(),
+            }
             for group in case.groups
         ]
         with served(case.provider) as client:

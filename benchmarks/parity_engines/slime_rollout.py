@@ -25,16 +25,17 @@ import sys
 import types
 from argparse import Namespace
 from collections.abc import Sequence
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 from unittest.mock import MagicMock
 
-from parity_engines.cases import Case, Group, Ran, Rows, run
+from parity_engines.cases import Case, Group, Ran, Rows, refusal, run
 
 from empo_rl.trainers import slime_hooks
 
 HOOKS = "empo_rl.trainers.slime_hooks"
-FILTERED = {"window", "sizes"}
+FILTERED = {"window", "gold", "sizes"}
 STEP = 16  # rows of an optimizer step: two groups of 8 completions
 
 
@@ -137,6 +138,7 @@ def make_samples(slime: Slime, number: int, group: Group) -> list[Any]:
         slime.sample(
             group_index=number,
             prompt=group.question,
+            label=group.gold,
             response=text,
             response_length=int(length),
             status=states.TRUNCATED if cut else states.COMPLETED,
@@ -171,11 +173,14 @@ def step(slime: Slime, case: Case, *, per_token: bool) -> tuple[list[Rows], list
 
 
 def decide(cases: Sequence[Case]) -> Ran:
-    """Run the hooks on each case."""
-    slime, found = Slime(), {}
+    """Run the hooks on each case that they accept."""
+    slime, found, left_out = Slime(), {}, {}
     scaled = {False: 0, True: 0}  # steps with removed rows: mean over completions, per token
     for number, case in enumerate(cases):
         per_token = bool(number % 2)
+        if reason := refusal(partial(slime_hooks.shared_provider, json.dumps(case.provider))):
+            left_out[case.name] = reason
+            continue
         found[case.name], factors = step(slime, case, per_token=per_token)
         scaled[per_token] += sum(factor > 1 for factor in factors[::STEP])
     if not all(scaled.values()):
@@ -184,6 +189,7 @@ def decide(cases: Sequence[Case]) -> Ran:
         f"slime's `Sample`, rewards, filter and training data ({os.environ.get('SLIME_VERSION', 'its source')}), "
         f"without SGLang; {scaled[False]} + {scaled[True]} steps with a factor (per completion + per token)",
         found,
+        left_out,
     )
 
 

@@ -17,8 +17,8 @@ from typing import Any
 
 from accelerate import PartialState
 from datasets import Dataset
-from parity_engines.cases import LIMIT, SIZE, Case, Group, Ran, Rows, run
-from parity_engines.trl_trainer import byte_tokenizer
+from parity_engines.cases import LIMIT, SIZE, Case, Group, Ran, Rows, refusal, run
+from parity_engines.tiny_policy import byte_tokenizer
 
 from empo_rl import EmpoProvider
 from empo_rl.run.tiny_model import CHAT_TEMPLATE
@@ -29,6 +29,7 @@ with warnings.catch_warnings():
     import trl
     from trl.experimental.async_grpo.async_rollout_worker import RolloutGroup as TrlGroup
 
+    from empo_rl.trainers.trl.async_grpo_trainer import check_provider
     from empo_rl.trainers.trl.async_rollouts import EmpoRolloutLoop
 
 END = "<|end|>"
@@ -59,6 +60,7 @@ def samples_of(case: Case, tokenizer: Any) -> list[Any]:
     rows = {
         "prompt": [[{"role": "user", "content": prompt}] for prompt in prompts],
         "question": [group.question for group in case.groups],
+        "gold": [group.gold for group in case.groups],
     }
     spawn = multiprocessing.get_context("spawn")
     answers = {prompt: group.completions for prompt, group in zip(prompts, case.groups, strict=True)}
@@ -106,6 +108,10 @@ def decide(cases: Sequence[Case]) -> Ran:
     for case in cases:
         if any(len(group.completions) != SIZE for group in case.groups):
             left_out[case.name] = "TRL's groups have one size"
+            continue
+        provider = partial(EmpoProvider, **case.provider)
+        if reason := refusal(partial(check_provider, provider, SIZE)):  # the trainer's own check
+            left_out[case.name] = reason
             continue
         by_group: dict[int, list[Any]] = {number: [] for number in range(len(case.groups))}
         for sample in samples_of(case, tokenizer):

@@ -2,8 +2,8 @@
 
 The only method that is replaced is the one that samples: the completions of the cases, as token ids, stand in the place
 of the model's. What is compared is what TRL has after `_generate_and_score_completions`: the rewards of its table of
-completions, the mask and the advantages of the batch from which it computes the loss. TRL's groups have one size.
-torchrun starts this module in two processes.
+completions, the mask and the advantages of the batch from which it computes the loss. The trainer measures the tokens
+itself, with its model. TRL's groups have one size. torchrun starts this module in two processes.
 """
 
 import os
@@ -18,29 +18,12 @@ from accelerate import PartialState
 from accelerate.utils import gather_object
 from datasets import Dataset
 from parity_engines.cases import LIMIT, SIZE, Case, Ran, Rows, run
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from parity_engines.tiny_policy import byte_tokenizer, make_policy
 from transformers import PreTrainedTokenizerFast
 from trl import GRPOConfig
 
 from empo_rl import EmpoGRPOTrainer, EmpoProvider
 from empo_rl.core.advantages import trl_scale
-from empo_rl.run.tiny_model import make_model
-
-
-def byte_tokenizer() -> PreTrainedTokenizerFast:
-    """One token for each byte: every text returns from its tokens as it was."""
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {letter: at for at, letter in enumerate(["<|end|>", "<|pad|>", *letters])}
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        eos_token="<|end|>",  # noqa: S106  # no password
-        pad_token="<|pad|>",  # noqa: S106
-        padding_side="left",
-        clean_up_tokenization_spaces=False,
-    )
 
 
 class StoredCompletions(EmpoGRPOTrainer):
@@ -84,7 +67,7 @@ def train(case: Case, tokenizer: PreTrainedTokenizerFast, folder: str) -> list[R
     rows_of_a_pass = SIZE // count  # half a group: if the number of groups is odd, two processes cut one
     with EmpoProvider(**case.provider) as provider:
         trainer = StoredCompletions(
-            model=make_model(tokenizer, seed=0),
+            model=make_policy(tokenizer),
             provider=provider,
             args=GRPOConfig(
                 output_dir=folder,
@@ -104,7 +87,10 @@ def train(case: Case, tokenizer: PreTrainedTokenizerFast, folder: str) -> list[R
                 save_strategy="no",
             ),
             train_dataset=Dataset.from_list(
-                [{"prompt": str(at), "question": group.question} for at, group in enumerate(case.groups)]
+                [
+                    {"prompt": str(at), "question": group.question, "gold": group.gold}
+                    for at, group in enumerate(case.groups)
+                ]
             ),
             processing_class=tokenizer,
         )

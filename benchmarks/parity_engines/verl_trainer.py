@@ -11,11 +11,12 @@ from __future__ import annotations
 import importlib.util
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from parity_engines.cases import LIMIT, SIZE, Case, Group, Ran, Rows, run
+from parity_engines.cases import LIMIT, SIZE, Case, Group, Ran, Rows, refusal, run
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -31,18 +32,23 @@ _SPEC.loader.exec_module(verl_queue)
 FIELDS = ["rm_scores", "response_mask", "advantages"]
 
 
-def step(tq: Any, case: Case) -> list[Rows]:
-    """Run the trainer on the groups of a case, and read the rows of the queue."""
-    trainer = verl_queue.make_trainer(
+def make_trainer(case: Case) -> Any:
+    """The trainer of the mode `empo` for a case."""
+    return verl_queue.make_trainer(
         f"data.max_response_length={LIMIT}",
         f"actor_rollout_ref.rollout.n={SIZE}",
         "actor_rollout_ref.actor.ppo_mini_batch_size=1",
         f"data.train_batch_size={len(case.groups)}",
         provider=case.provider,
     )
+
+
+def step(tq: Any, case: Case) -> list[Rows]:
+    """Run the trainer on the groups of a case, and read the rows of the queue."""
+    trainer = make_trainer(case)
     assert type(trainer) is empo_rl.trainers.verl.EmpoPPOTrainer
     uids = [
-        verl_queue.put_group(group.completions, question=group.question, truncated=group.truncated)
+        verl_queue.put_group(group.completions, question=group.question, gold=group.gold, truncated=group.truncated)
         for group in case.groups
     ]
     batch, metrics = trainer.replay_buffer.sample(global_steps=1, partition_id="train", batch_size=len(uids))
@@ -72,10 +78,16 @@ def _group(group: Group, uid: str, found: dict[str, tuple[float, bool, float]]) 
 
 
 def decide(cases: Sequence[Case]) -> Ran:
-    """Run the steps on each case."""
+    """Run the steps on each case that the trainer accepts."""
+    found, left_out = {}, {}
     with verl_queue.queue() as tq:
-        found = {case.name: step(tq, case) for case in cases}
-    return Ran(f"verl {version('verl')}, TransferQueue {version('TransferQueue')} on Ray {version('ray')}", found)
+        for case in cases:
+            if reason := refusal(partial(make_trainer, case)):
+                left_out[case.name] = reason
+            else:
+                found[case.name] = step(tq, case)
+    where = f"verl {version('verl')}, TransferQueue {version('TransferQueue')} on Ray {version('ray')}"
+    return Ran(where, found, left_out)
 
 
 if __name__ == "__main__":

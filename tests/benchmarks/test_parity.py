@@ -16,6 +16,7 @@ import pytest
 
 from empo_rl import EmpoProvider
 from empo_rl.trainers.slime_hooks import advantages
+from semantic_entropy import InputError
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 NO_SAMPLES = ["--samples", "missing.jsonl"]
@@ -60,6 +61,91 @@ def test_the_cases_have_the_groups_that_are_hard(decided):
     assert any(any(rows.loss_mask) and not all(rows.loss_mask) for rows in ran.cases["drop"])
     assert any(reward is None for rows in ran.cases["drop"] for reward in rows.rewards)
     assert any(all(rows.loss_mask) and len(set(rows.rewards)) == 1 for rows in ran.cases["window"])  # equal rewards
+
+
+def rows_with(cases_module, case, change=lambda group: group, **provider):
+    """The rows of a case whose groups or whose provider are changed."""
+    changed = dataclasses.replace(
+        case, provider={**case.provider, **provider}, groups=[change(group) for group in case.groups]
+    )
+    from parity_engines.local import decide
+
+    return decide([changed]).cases[case.name]
+
+
+def test_an_engine_that_loses_what_a_case_is_about_is_found(decided, cases_module):
+    """The gold answers, the questions, the scale of the batch, `outside`, and the measures change the rows."""
+    cases, ran = decided
+    by_name = {case.name: case for case in cases}
+    changes = {
+        "gold": (lambda group: dataclasses.replace(group, gold=None), {}),
+        "question": (lambda group: dataclasses.replace(group, question="Who?"), {}),
+        "batch": (lambda group: group, {"scale": "group"}),
+        "zero": (lambda group: group, {"outside": "drop"}),
+        "measures": (with_prompt_measured, {}),
+    }
+    for name, (change, provider) in changes.items():
+        rows = rows_with(cases_module, by_name[name], change, **provider)
+        assert not cases_module.compare(cases, ran, dataclasses.replace(ran, cases={**ran.cases, name: rows})).equal, (
+            name
+        )
+    first, second, *_ = by_name["question"].groups
+    assert first.completions == second.completions
+    assert ran.cases["question"][0] != ran.cases["question"][1]
+    golds = {group.gold for group in by_name["gold"].groups if group.question == "Two halves."}
+    assert golds == {"3", "4"}  # one question, two gold answers
+    assert None in {group.gold for group in by_name["gold"].groups}
+
+
+def with_prompt_measured(group):
+    """The group with the measures that its completions have after another prompt."""
+    from parity_engines.tiny_policy import measured
+
+    return dataclasses.replace(group, token_measures=measured("another", group.completions, group.truncated))
+
+
+def test_a_batch_of_one_group_after_the_other_is_not_the_batch(decided, cases_module):
+    cases, ran = decided
+    (case,) = (case for case in cases if case.name == "batch")
+    alone = [rows_with(cases_module, dataclasses.replace(case, groups=[group]))[0] for group in case.groups]
+    assert alone != ran.cases["batch"]
+
+
+def test_the_measures_of_a_case_are_those_of_the_trainer(decided, cases_module):
+    """The computation of `tiny_policy` and that of the package share no code but the model."""
+    from parity_engines import tiny_policy
+
+    from empo_rl.trainers.trl.token_measures import measure_tokens
+
+    cases, _ = decided
+    (case,) = (case for case in cases if case.name == "measures")
+    tokenizer = tiny_policy.byte_tokenizer()
+    texts = case.groups[6].completions  # two of them are empty: the end token alone
+    ids = [[*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id] for text in texts]
+    prompt = tokenizer("6", add_special_tokens=False)["input_ids"]
+    found = measure_tokens(tiny_policy.make_policy(tokenizer), [prompt] * 8, ids, pad=tokenizer.pad_token_id)
+    for name, values in case.groups[6].token_measures.items():
+        assert found[name] == pytest.approx(values, abs=1e-6)
+    assert len(set(case.groups[6].token_measures["token_entropy"])) > 3
+
+
+def test_a_refusal_is_the_engines_own_error_about_its_settings(cases_module):
+    def refuse():
+        raise InputError("scale='batch' is refused. Set it to 'group'.")
+
+    def fail():
+        raise ValueError("a wrong number")
+
+    assert cases_module.refusal(refuse) == "scale='batch' is refused. Set it to 'group'."
+    assert cases_module.refusal(lambda: None) is None
+    with pytest.raises(ValueError, match="a wrong number"):
+        cases_module.refusal(fail)
+
+
+def test_the_table_shows_the_first_sentence_of_a_refusal(parity, cases_module):
+    ran = cases_module.Ran("here", {}, {"batch": "scale='batch' is refused. Set it to 'group'."})
+    row = parity.table_row("trl", ran, cases_module.Comparison(groups=1))
+    assert "here; without the case batch: scale='batch' is refused |" in row
 
 
 def changed(ran, case, group, **columns):
@@ -162,8 +248,12 @@ def test_a_case_that_is_missing_or_a_comparison_of_nothing_is_no_equality(decide
     assert not cases_module.compare(cases, ran, fewer).equal
     said = dataclasses.replace(fewer, left_out={"text": "a reason"})
     assert not cases_module.compare(cases, ran, said).equal  # an engine cannot excuse itself
-    may = cases_module.EngineRewards(leaves_out=frozenset({"text"}))
+    may = cases_module.EngineRewards(leaves_out={"text": "a reason"})
     assert cases_module.compare(cases, ran, said, may).equal
+    other = cases_module.EngineRewards(leaves_out={"text": "another reason"})
+    assert "left out: a reason" in cases_module.compare(cases, ran, said, other).problems[0]
+    both = dataclasses.replace(ran, left_out={"text": "a reason"})  # rows, and an excuse for them
+    assert not cases_module.compare(cases, ran, both, may).equal
     nothing = dataclasses.replace(ran, cases={}, left_out={case.name: "a reason" for case in cases})
     assert not cases_module.compare(cases, ran, nothing).equal
 

@@ -264,6 +264,7 @@ def test_skyrl_itself_filters_the_groups_and_computes_the_advantages(monkeypatch
 
     for name in ("__init__", "generate"):
         monkeypatch.setattr(SkyRLGymGenerator, name, getattr(ReadGenerator, name))
+    ppo_utils.AdvantageEstimatorRegistry._functions.pop("empo", None)
     namespace = {}
     exec(compile(blocks("skyrl.md")[0], "skyrl.md", "exec"), namespace)
     groups = [HALVES, AGREED, UNREADABLE[:4]]
@@ -295,9 +296,31 @@ def test_skyrl_itself_filters_the_groups_and_computes_the_advantages(monkeypatch
     assert (advantages.sum(-1) / mask.sum(-1)).tolist() == pytest.approx(decision.advantages.tolist(), abs=1e-6)
 
 
+def test_skyrl_itself_makes_the_environment_from_the_class_and_registers_the_estimator_once():
+    """An entry point "main_empo:NoReward" would import the file again, and `register` refuses a name that exists."""
+    if find_spec("skyrl") is None or find_spec("skyrl_gym") is None:
+        pytest.skip("SkyRL's source is not on the path (docs/empo/skyrl.md)")
+    import skyrl_gym
+    from skyrl.backends.skyrl_train.utils.ppo_utils import AdvantageEstimatorRegistry
+
+    first, entry = blocks("skyrl.md")
+    (call,) = [line.strip() for line in entry.splitlines() if "register(id" in line]
+    namespace = {"register": skyrl_gym.envs.register}
+    AdvantageEstimatorRegistry._functions.pop("empo", None)
+    exec(compile(first, "skyrl.md", "exec"), namespace)
+    exec(call, namespace)
+    try:
+        environment = skyrl_gym.make("empo", env_config=None, extras={})
+        assert environment.step("text")["reward"] == 0.0
+        with pytest.raises(ValueError, match="'empo' already registered"):
+            exec(compile(first, "skyrl.md", "exec"), {})
+    finally:
+        skyrl_gym.envs.deregister("empo")
+        AdvantageEstimatorRegistry._functions.pop("empo", None)
+
+
 def test_the_entry_point_of_skyrl_is_valid_python_and_names_the_classes_of_the_page():
     first, entry = blocks("skyrl.md")
     defined = {node.name for node in ast.walk(ast.parse(first)) if isinstance(node, ast.ClassDef)}
     named = {node.id for node in ast.walk(ast.parse(entry)) if isinstance(node, ast.Name)}
-    assert "EmpoGenerator" in defined & named
-    assert "main_empo:NoReward" in entry
+    assert {"EmpoGenerator", "NoReward"} <= defined & named

@@ -234,6 +234,22 @@ def test_a_truncated_sample_is_an_answer_and_a_pending_one_is_an_error():
         asyncio.run(slime_hooks.group_rewards(None, with_status(group(SPLIT), at_2="pending")))
 
 
+@pytest.mark.parametrize(
+    ("metadata", "asked"), [({"question": "From the data?"}, "From the data?"), ({"question": None}, "q"), ({}, "q")]
+)
+def test_the_judge_receives_the_question_of_the_metadata_or_else_the_prompt(metadata, asked, monkeypatch):
+    questions = []
+    monkeypatch.setattr(
+        slime_hooks, "shared_provider", lambda _: Namespace(step=lambda groups, training: questions.append(groups))
+    )
+    samples = group(SPLIT)
+    for sample in samples:
+        sample.metadata = metadata
+    with pytest.raises(AttributeError):  # the stand-in decides nothing
+        slime_hooks.keep_group(None, samples)
+    assert [found.question for (found,) in questions] == [asked]
+
+
 def test_one_sample_for_each_prompt_is_refused():
     with pytest.raises(InputError, match="G=1"):
         slime_hooks.advantages(None, group(["1"]))

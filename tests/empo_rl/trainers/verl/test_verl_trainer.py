@@ -70,6 +70,23 @@ def step(trainer, groups):
     return uids, trainer._compute_advantage(batch, metrics), metrics
 
 
+@pytest.mark.parametrize(
+    ("extra", "asked"), [({"question": "From the data?"}, "From the data?"), ({"question": None}, "q"), ({}, "q")]
+)
+def test_the_judge_receives_the_question_of_the_data_or_else_the_prompt(tq, extra, asked):
+    uid = put_group(SPLIT, question="q", extra=extra)
+    (found,) = make_trainer()._read([f"{uid}_{place}_0" for place in range(4)])
+    assert found.group.question == asked
+
+
+def test_a_group_that_failed_agent_loops_made_too_small_for_the_window_is_dropped(tq):
+    """Two completions have at most ln 2 nats."""
+    trainer = make_trainer("data.train_batch_size=2", provider={**PROVIDER, "delta_low": 0.8})
+    uids, batch, _ = step(trainer, [SPLIT, answers("1", "2")])
+    assert len(rows(tq, batch, uids[0], "rm_scores")) == 4
+    assert not [key for key in batch.keys if key.startswith(uids[1])]
+
+
 def rows(tq, batch, uid, field):
     keys = sorted((key for key in batch.keys if key.startswith(uid)), key=lambda key: int(key.split("_")[1]))
     if not keys:

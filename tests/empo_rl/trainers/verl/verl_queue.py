@@ -78,10 +78,11 @@ class Tokenizer:
         return "".join(chr(token) for token in tokens if token)
 
 
-def put_group(completions, *, status="finished", question="What is it?", gold=None, truncated=None):
+def put_group(completions, *, status="finished", question="What is it?", gold=None, truncated=None, extra=None):
     """Write a prompt and its completions as verl's agent loop does, and return the uid.
 
     truncated: whether a completion has no end token, for each of them.
+    extra: more of `extra_info`, the columns of the data that verl passes on.
     """
     import transfer_queue as tq
     from verl.utils.tensordict_utils import list_of_dict_to_tensordict
@@ -110,7 +111,7 @@ def put_group(completions, *, status="finished", question="What is it?", gold=No
                 "old_log_probs": torch.full((len(responses),), -1.0),
                 "num_turns": 2,
                 "raw_prompt": [{"role": "user", "content": question}],
-                "extra_info": {"index": 0},
+                "extra_info": {"index": 0, **(extra or {})},
                 "reward_model": {"style": "rule", "ground_truth": gold or ""},
             }
         )
