@@ -6,7 +6,8 @@ Runs `compute_advantages_and_returns` and `loss_function` of slime/backends/mega
 random logits. They ask Megatron for the sizes of its process groups only, so a module that answers 1 stands in for it.
 Prints the ratio of the two losses for each reduction and estimator, without and with the factor of the hook
 `advantages`, and how far the gradients are apart with the factor. It exits with 1 if the loss or the gradients with the
-factor are not those of the kept rows. A batch has two optimizer steps.
+factor are not those of the kept rows. A batch has two optimizer steps. The removed rows are those of dropped groups, a
+row without an answer, and a row that was aborted.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import torch
 from empo_rl.trainers import slime_hooks
 
 WORDS, PROMPT = 32, 3  # tokens of the vocabulary, tokens of a prompt
+ABORTED = 13  # the place of a sample that was aborted, in a group that is kept
 GROUPS = (["1", "1", "2", "3"], ["5"] * 4, ["7", "8", "7", ""], ["4", "4", "4", "6"], ["9"] * 4)
 
 
@@ -105,7 +107,7 @@ def arguments(estimator: str, *, per_token: bool) -> Namespace:
 
 
 def make_samples(sample_class: Any) -> list[Any]:
-    """Samples of five groups, with random tokens and lengths."""
+    """Samples of five groups, with random tokens and lengths; one of them is aborted."""
     dice, samples = random.Random(0), []
     for number, answers in enumerate(GROUPS):
         for answer in answers:
@@ -120,6 +122,7 @@ def make_samples(sample_class: Any) -> list[Any]:
                     status=sample_class.Status.COMPLETED,
                 )
             )
+    samples[ABORTED].status = sample_class.Status.ABORTED
     return samples
 
 
