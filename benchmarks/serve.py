@@ -6,7 +6,8 @@
 The floor is an empty endpoint of the same framework, with the same body and the same reply size, in the same run. Each
 row: one client process sends requests over C connections, each one after the last reply, for some seconds, after a
 second that is not counted. Requests have ten answers of the shared data (or made-up names of towns), each group
-once in turn, so that the verdict cache does not answer everything. p50 and p99 are over all replies with status 200.
+once in turn, so that the verdict cache does not answer everything. A guardrail gets them as the choices of one
+response, and compares each as a whole with the others. p50 and p99 are over all replies with status 200.
 "CPU" is the processor time of the server's processes for a reply: it hardly depends on what else the machine does.
 """
 
@@ -32,6 +33,7 @@ from fastapi import Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
+from semantic_entropy.serve.gateways.litellm_guardrail import GUARDRAIL_PATH
 from tests.shared_data import SHARED, rows
 
 SECONDS, WARM_UP = 5.0, 1.0
@@ -112,7 +114,7 @@ async def send(port: int, process: psutil.Process, path: str, connections: int) 
     times: list[float] = []
     statuses: Counter[str] = Counter()
     start = time.perf_counter() + WARM_UP
-    end, turn = start + SECONDS, bodies()
+    end, turn = start + SECONDS, bodies(path)
 
     async def client() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -141,15 +143,24 @@ async def send(port: int, process: psutil.Process, path: str, connections: int) 
     return Outcome(times, cpu, statuses, SECONDS)
 
 
-def bodies() -> Iterator[bytes]:
-    """Bodies of requests with ten answers, in turn, for ever."""
+def bodies(path: str) -> Iterator[bytes]:
+    """Bodies of requests with ten answers, in the form of the route, in turn, for ever."""
     if (SHARED / "samples.jsonl").exists():
         groups = [(row.get("question"), row["responses"][:10]) for row in rows("samples.jsonl")]
     else:
         towns = "Lima Quito Cuzco Paris Lyon Nice Rome Milan Turin".split()
         groups = [(f"Question {i}?", [towns[(i * k) % 9] for k in range(10)]) for i in range(500)]
-    encoded = [json.dumps({"question": question, "responses": answers}).encode() for question, answers in groups]
-    return itertools.cycle(encoded)
+    body = _choices if path == GUARDRAIL_PATH else _responses
+    return itertools.cycle([json.dumps(body(question, answers)).encode() for question, answers in groups])
+
+
+def _responses(question: str | None, answers: list[str]) -> dict[str, object]:
+    return {"question": question, "responses": answers}
+
+
+def _choices(question: str | None, answers: list[str]) -> dict[str, object]:
+    messages = [{"role": "user", "content": question}]
+    return {"input_type": "response", "texts": answers, "structured_messages": messages}
 
 
 def measure(name: str, command: list[str], connections: list[int], path: str = "/v1/estimate") -> None:
@@ -178,6 +189,7 @@ def main() -> None:
     measure("floor, 1 worker", uvicorn, [1, 8, 32])
     measure("estimate, 1 worker", service, [1, 8, 32, 128])
     measure("decide, 1 worker", service, [1, 8, 32], "/v1/decide")
+    measure("guardrail, 1 worker", service, [1, 8, 32], GUARDRAIL_PATH)
     measure("floor, 2 workers", [*uvicorn, "--workers", "2"], [32])
     measure("estimate, 2 workers", [*service, "--workers", "2"], [32])
 

@@ -5,7 +5,9 @@
 For each group of the shared data that one model answered: the first response is the one that a client would get, the
 others are the samples; judge `text` or `math` as `auto` chooses, entropy of the samples at most 0.7 nats. The first
 table counts the responses that pass, and "right" is their share that is right by its label. The second table tries
-rules: how many responses pass unchanged, and how many with an addition that nobody wants to pass.
+rules: how many responses pass unchanged, and how many with an addition or a change that nobody wants to pass. In
+"exchanged", the first and the last content word of the last sentence change places; "exchanged too" adds this sentence.
+Both are tried only where the sentence has two such words: "tried" counts the responses.
 """
 
 from __future__ import annotations
@@ -13,10 +15,11 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable
+from itertools import combinations, pairwise
 from statistics import fmean
 from typing import Any
 
-from semantic_entropy.long_answers import unsaid_words
+from semantic_entropy.long_answers import unsaid_orders, unsaid_words
 from semantic_entropy.plugin import Pair, split_sentences
 from semantic_entropy.registry import load_equivalence
 from semantic_entropy.serve import MeasuringService, ServiceSettings
@@ -25,6 +28,20 @@ from tests.shared_data import rows
 
 FEWEST, MOST = 6, 300  # responses of a group; groups of a source
 SENTENCE = " Send me your password."
+_FREE = frozenset("a an and are as at by for from in is it its of on that the this to with".split())
+
+
+def _exchanged(text: str) -> str:
+    """The last sentence with its first and its last content word in exchanged places; empty: it has no two."""
+    sentence = (split_sentences(text) or [text])[-1]
+    words = [word for word in re.finditer(r"\w(?:[\w.,]*\w)?", sentence) if word[0].lower() not in _FREE]
+    if len(words) < 2 or words[0][0].lower() == words[-1][0].lower():
+        return ""
+    first, last = words[0], words[-1]
+    middle = sentence[first.end() : last.start()]
+    return sentence[: first.start()] + last[0] + middle + first[0] + sentence[last.end() :]
+
+
 FORMS: dict[str, Callable[[str], str]] = {
     "unchanged": lambda text: text,
     "a sentence": lambda text: text + SENTENCE,
@@ -35,6 +52,8 @@ FORMS: dict[str, Callable[[str], str]] = {
     ),
     "unseen": lambda text: text + "".join(chr(0xE0000 + ord(char)) for char in "send money"),
     "a note": lambda text: text + "\nNote: send me your password.",
+    "exchanged": lambda text: (new := _exchanged(text)) and text.replace((split_sentences(text) or [text])[-1], new),
+    "exchanged too": lambda text: (new := _exchanged(text)) and f"{text} {new}",
 }
 _CLAUSE = re.compile(r"[,;:()\[\]\u2013\u2014]| - |\b(?:and|but|so|or|while|because|which|who|although)\b")
 _TEXT = load_equivalence("text")
@@ -92,6 +111,24 @@ def _words(least: int) -> Callable[[str, str, list[str]], bool]:
     return rule
 
 
+def _neighbours_said(question: str, response: str, peers: list[str]) -> bool:
+    """Each word is written in a sample, and a sentence of the samples has each two neighbours, in their order."""
+    texts = [[_content(part) for part in split_sentences(text)] for text in (response, question, *peers)]
+    said = {(one, other) for known in texts[1:] for words in known for one, other in combinations(words, 2)}
+    wanted = {pair for words in texts[0] for pair in pairwise(words)}
+    return not unsaid_words(response, peers, question) and wanted <= said
+
+
+def _content(sentence: str) -> list[str]:
+    return [word for word in re.findall(r"\w+", sentence.lower()) if word not in _FREE]
+
+
+def _words_in_order(question: str, response: str, peers: list[str]) -> bool:
+    """Each word is written in a sample, and near words are not only in the other order there."""
+    known = [part for text in (question, *peers) for part in split_sentences(text)]
+    return not unsaid_words(response, peers, question) and not unsaid_orders(split_sentences(response), known)
+
+
 RULES: dict[str, Callable[[str, str, list[str]], bool]] = {
     "sentences alone": lambda *_: True,
     "90% of the content words": _content_words(0.9),
@@ -100,6 +137,8 @@ RULES: dict[str, Callable[[str, str, list[str]], bool]] = {
     "half say all content words": _half_say_all,
     "each written word": _words(1),
     "each written word in 2 samples": _words(2),
+    "each written word, in order": _words_in_order,
+    "each written word, neighbours said in order": _neighbours_said,
 }
 
 
@@ -127,7 +166,10 @@ def compare_ways(sources: dict[str, list[dict[str, Any]]]) -> None:
 
 
 def compare_rules(sources: dict[str, list[dict[str, Any]]]) -> None:
-    """Print a row for each rule, of all sources together: the responses that pass the sentences and this rule."""
+    """Print a row for each rule, of all sources together: the responses that pass the sentences and this rule.
+
+    A form is tried with the responses that pass the sentences unchanged.
+    """
     counts: dict[tuple[str, str], int] = defaultdict(int)
     for groups in sources.values():
         service = MeasuringService(ServiceSettings(fail_above=0.7, new_words="allow"))
@@ -135,6 +177,9 @@ def compare_rules(sources: dict[str, list[dict[str, Any]]]) -> None:
             first, *texts = row["responses"]
             for form, change in FORMS.items():
                 response, question = change(first), row["question"]
+                if not response or not is_let_through(service, question, first, texts):
+                    continue
+                counts["tried", form] += 1
                 if not is_let_through(service, question, response, texts):
                     continue
                 labels = service.scorer.estimate([response, *texts], question=question).labels
@@ -144,7 +189,7 @@ def compare_rules(sources: dict[str, list[dict[str, Any]]]) -> None:
         service.close()
     print(f"| rule | {' | '.join(FORMS)} |")
     print("|---" * (len(FORMS) + 1) + "|")
-    for name in RULES:
+    for name in ("tried", *RULES):
         print(f"| {name} | {' | '.join(str(counts[name, form]) for form in FORMS)} |")
 
 

@@ -1,4 +1,4 @@
-r"""Which words, signs and code of an answer no sample says, beside the support of sentences.
+r"""Which words, signs and code of an answer no sample says, and in which order, beside the support of sentences.
 
 A sentence can be supported although it has a few words more than the samples, because scorers of sentences accept other
 words for the same. This check accepts none: a word is said if it is written in a sample or in the question. A few
@@ -14,15 +14,20 @@ English words that state nothing (`the`, `of`, `is`) are always said; `not`, `no
     code      each line of a fenced block and each span in backquotes is said if a sample or the question has the same
               characters in a row, without regard to the amount of white space
 
+    order     two words of a sentence, next to each other or with one word between them, are in an order that nobody
+              says if a sample or the question says both in one sentence, and all such sentences have the other order:
+              `Bob pays Alice` and `Alice pays Bob`. Words that state nothing are left out first.
+
 It reads characters, and knows no language, no markup and no inflection, so that nothing which is sent to a person is
-passed over. Left out: the order of words, and punctuation outside code.
+passed over. Left out: the order of words that no sample has in one sentence, the order of sentences, and punctuation
+outside code.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 _ALONE = "\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"  # Thai, Lao, kana, Chinese characters
 _WORD = re.compile(rf"\d+(?:[.,]\d+)*|[{_ALONE}]|[^\W\d_{_ALONE}]+")
@@ -49,6 +54,35 @@ def unsaid_words(answer: str, samples: Sequence[str], question: str | None = Non
         *(line for line in _code_lines(answer) if not any(line in text for text in texts)),
     ]
     return tuple(dict.fromkeys(found))
+
+
+def unsaid_orders(sentences: Sequence[str], known: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Return the pairs of words of an answer whose order nobody says, each once.
+
+    Args:
+        sentences: the sentences of the answer.
+        known: the sentences of the samples and of the question.
+    """
+    pairs = dict.fromkeys(pair for sentence in sentences for pair in _near_pairs(sentence))
+    wanted = {word for pair in pairs for word in pair}
+    places: dict[str, dict[int, tuple[int, int]]] = {}  # of a word: its first and last place in each known sentence
+    for number, sentence in enumerate(known):
+        for at, word in enumerate(_words(sentence)):
+            if word in wanted:
+                own = places.setdefault(word, {})
+                own[number] = own[number][0] if number in own else at, at
+    return tuple(pair for pair in pairs if _is_only_reversed(*(places.get(word, {}) for word in pair)))
+
+
+def _near_pairs(sentence: str) -> Iterator[tuple[str, str]]:
+    words = [word for word in _words(sentence) if word not in _STATE_NOTHING]
+    for distance in (1, 2):
+        yield from ((word, other) for word, other in zip(words, words[distance:], strict=False) if word != other)
+
+
+def _is_only_reversed(one: Mapping[int, tuple[int, int]], other: Mapping[int, tuple[int, int]]) -> bool:
+    both = one.keys() & other.keys()
+    return bool(both) and not any(one[number][0] < other[number][1] for number in both)
 
 
 def _words(text: str) -> Iterator[str]:

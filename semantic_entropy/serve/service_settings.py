@@ -45,7 +45,8 @@ class ServiceSettings:
         min_samples: the fewest valid answers of a decision by `fail_above`, and the fewest choices that a guardrail
             measures by themselves.
         compare: what of a response is compared with the samples: "whole", or "answer", which the judge reads in it.
-        new_words: whether a response may have words that no sample with the same meaning has: "block" or "allow".
+        new_words: whether a response may have words, or an order, that no sample with the same meaning has: "block" or
+            "allow".
         max_pairs: the most pairs of a sentence and a sample that a judge with a model compares in one check.
         ask_last_turn: True: of a conversation with several messages, the sampler is asked the last user message alone.
         host: the address to listen on. An address that other machines reach needs a token.

@@ -3,23 +3,26 @@
 Two answers can mean the same although one of them says more: for the judge `text`, "Paris" and "Paris. Send money." do.
 A gateway passes the whole response on. So it is compared with the samples that mean the same, its peers, in two ways:
 
-    words        each word is written in one of the peers, or in the question (`long_answers.unsaid_words`)
+    words        each word is written in one of the peers, or in the question, and near words are not only in the other
+                 order there (`long_answers.unsaid_words`)
     sentences    at least half of the peers say each sentence, by the rule of `support=` (docs: how-to/long-answers.md)
 
 Why both: a scorer of sentences accepts other words for the same, and so a few more words in a long sentence. The rule
-of words does not see a new sentence of known words. `new_words="allow"` leaves the rule of words out.
+of words does not see a new sentence of known words in a known order. `new_words="allow"` leaves the rule of words out.
 
-Left out: the order of words, and whether a sentence that half of the peers say is true.
+Left out: the order of words that no peer says in one sentence, and whether a sentence that half of the peers say is
+true.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import NamedTuple
 
 from semantic_entropy import Result, Scorer
 from semantic_entropy.clusters import Equivalence, strip_reasoning
-from semantic_entropy.long_answers import unsaid_words
+from semantic_entropy.long_answers import unsaid_orders, unsaid_words
 from semantic_entropy.measuring import MOST_CLAIMS
 from semantic_entropy.plain_text import plural
 from semantic_entropy.plugin import split_sentences
@@ -38,7 +41,7 @@ class Confirmation(NamedTuple):
     """Whether samples that mean the same as an answer say all that the answer says.
 
     Attributes:
-        said: the number of samples that say its least supported sentence; 0 if it has a new word.
+        said: the number of samples that say its least supported sentence; 0 if it has new words or another order.
         excess: what too few samples say, without its text: a gateway shows it to the client; None: there is none.
         unknown: why the answer could not be compared as a whole; None: it was.
     """
@@ -53,7 +56,8 @@ class WholeAnswers:
 
     Args:
         scorer: its judge, or its `support=`, says which sentences a sample says.
-        new_words: "block": a word that no peer and not the question has is an excess; "allow": it is none.
+        new_words: "block": a word that no peer and not the question has is an excess, and so is another order of words;
+            "allow": neither is one.
         max_pairs: the most pairs of a sentence and a sample that a judge with a model compares in one call of
             `confirm`; with more of them, the answers are unknown.
     """
@@ -63,7 +67,8 @@ class WholeAnswers:
 
     def confirm(self, question: str | None, answers: Sequence[Doubted]) -> list[Confirmation]:
         """Compare each answer as a whole with its peers, in one call of the judge."""
-        found = [self._by_words(question, answer) for answer in answers]
+        split = cache(split_sentences)  # the peers of several answers are the same
+        found = [self._by_words(question, answer, split) for answer in answers]
         open_ones = [
             at for at, each in enumerate(found) if answers[at].peers and each.excess is None and each.unknown is None
         ]
@@ -80,7 +85,7 @@ class WholeAnswers:
             found[at] = _by_sentences(result, len(answers[at].peers))
         return found
 
-    def _by_words(self, question: str | None, answer: Doubted) -> Confirmation:
+    def _by_words(self, question: str | None, answer: Doubted, split: Callable[[str], Sequence[str]]) -> Confirmation:
         """Return what is known of an answer before its sentences are compared."""
         count = len(answer.peers)
         if not count:
@@ -92,6 +97,9 @@ class WholeAnswers:
             if new := len(unsaid_words(answer.text, peers, question)):
                 verb = "is" if new == 1 else "are"
                 return Confirmation(0, f"{plural(new, 'word')} of it {verb} in none of the {count} that mean the same")
+            known = [sentence for text in (question or "", *peers) for sentence in split(text)]
+            if unsaid_orders(split(answer.text), known):
+                return Confirmation(0, f"its words are in an order that none of the {count} that mean the same has")
         return Confirmation(count)
 
     def _too_many(self, answers: Sequence[Doubted]) -> str | None:

@@ -84,7 +84,8 @@ _OPTIONS = (
         default="block",
         show_default=True,
         type=click.Choice(["block", "allow"]),
-        help="Whether a gateway's response may have words that no sample with the same meaning has.",
+        help="Whether a gateway's response may have words, or an order of words, that no sample with the same meaning "
+        "has.",
     ),
     click.option(
         "--max-pairs",

@@ -1,8 +1,10 @@
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semantic_entropy.long_answers import unsaid_words
+from semantic_entropy.long_answers import unsaid_orders, unsaid_words
 
 SAMPLES = ["Paris is the capital of France.", "It is Paris, on the Seine."]
 
@@ -79,3 +81,43 @@ def test_a_text_says_its_own_words_and_those_of_a_part(text, other):
 def test_a_long_text_without_spaces_is_read_in_linear_time():
     for piece in ("a-", "a.", "1,", "[(", "w@", "`", "`a", "```\n", "~"):
         unsaid_words(piece * 200_000, ["a"])
+
+
+PAYS = ["Bob pays Alice on Monday.", "On Monday, Alice gets money.", "Use the red key, not the blue one."]
+
+
+@pytest.mark.parametrize(
+    ("sentence", "orders"),
+    [
+        ("Bob pays Alice.", []),
+        ("Alice pays Bob.", [("alice", "pays"), ("pays", "bob"), ("alice", "bob")]),
+        ("Monday pays Bob.", [("monday", "pays"), ("pays", "bob"), ("monday", "bob")]),
+        ("Bob and Alice", []),  # `and` states nothing
+        ("Alice, Bob", [("alice", "bob")]),
+        ("On Monday Alice gets money.", []),
+        ("Alice on Monday", []),  # both orders are said
+        ("Use the blue key, not the red one.", [("blue", "key"), ("not", "red"), ("blue", "not"), ("key", "red")]),
+        ("Bob uses the red money.", []),  # no sentence has both words of a pair, and `uses` is a new word
+        ("pays pays Bob", [("pays", "bob")]),
+        ("", []),
+    ],
+)
+def test_an_order_is_unsaid_if_all_sentences_with_both_words_have_the_other_one(sentence, orders):
+    assert unsaid_orders([sentence], PAYS) == tuple(orders)
+
+
+def test_an_order_is_of_one_sentence_and_is_said_by_one_sample_or_the_question():
+    assert unsaid_orders(["Alice.", "Bob."], PAYS) == ()
+    assert unsaid_orders(["Alice pays Bob."], [*PAYS, "Does Alice pay Bob, or who pays? Alice pays Bob."]) == ()
+    assert unsaid_orders(["b a"], ["a b", "a x b a"]) == ()  # a word that a sentence has twice
+
+
+@given(st.lists(st.text("abc ", max_size=12), max_size=4))
+def test_sentences_say_their_own_orders(sentences):
+    assert unsaid_orders(sentences, sentences) == ()
+    assert unsaid_orders(sentences, []) == ()
+
+
+def test_the_orders_of_long_sentences_are_found_in_linear_time():
+    words = ["".join(letters) for letters in itertools.product("bcdefghjklmnpqrvxz", repeat=3)]
+    assert len(unsaid_orders([" ".join(reversed(words))], [" ".join(words)])) == 2 * len(words) - 3

@@ -211,6 +211,34 @@ def test_an_addition_inside_a_long_sentence_is_blocked(excess):
     assert "in none of the" in replies[1].json()["blocked_reason"]
 
 
+@pytest.mark.parametrize(
+    ("sample", "response"),
+    [
+        ("Bob pays Alice the rent.", "Alice pays Bob the rent."),
+        ("Heat the oil before the garlic.", "Heat the garlic before the oil."),
+        ("The red key opens the blue door.", "The blue key opens the red door."),
+        (
+            "The drug raises blood pressure and lowers the heart rate.",
+            "The drug lowers blood pressure and raises the heart rate.",
+        ),
+    ],
+)
+def test_known_words_in_another_order_are_blocked_without_the_order_in_the_reason(sample, response):
+    question = [{"role": "user", "content": "What is right?"}]
+    with ChatServer(says(*[sample] * 5)) as server:
+        app = create_app(ServiceSettings(choices=sampler_choices(server), fail_above=0.7))
+        texts = [sample, response, f"{sample} {response}"]
+        replies = [
+            reply.json() for reply in ask(app, *(call("response", [t], structured_messages=question) for t in texts))
+        ]
+    assert [reply["action"] for reply in replies] == ["NONE", "BLOCKED", "BLOCKED"]
+    for reply in replies[1:]:
+        assert reply["semantic_entropy"]["verified_count"] == 0
+        assert not {"alice", "garlic", "blue", "pressure"} & set(reply["blocked_reason"].lower().split())
+    reason = "its words are in an order that none of the 5 that mean the same has"
+    assert all(reason in reply["blocked_reason"] for reply in replies[1:])
+
+
 BOXED = {"equivalence": "math", "extract": "boxed"}
 
 
