@@ -7,7 +7,9 @@ incomplete line. A file that is written with `replacement` is complete or unchan
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
+import json
 import os
 import stat
 import sys
@@ -18,6 +20,7 @@ from typing import IO, Any
 from semantic_entropy.errors import InputError, SemanticEntropyError
 
 _BLOCK = 1 << 16  # bytes read at a time when searching backwards for the last end of a line
+_SEAL = "content_digest"  # the last field of a sealed object
 _CONTINUE = "what was written before is complete; run again to continue"
 
 
@@ -88,6 +91,36 @@ def replacement(path: Path) -> Iterator[Path]:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise SemanticEntropyError(f"{path}: {error.strerror or error}; {_CONTINUE}") from error
+
+
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 digest of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sealed(values: Mapping[str, Any]) -> bytes:
+    """Return an object as JSON that ends with the digest of the rest: a changed byte must not become a number."""
+    return json.dumps({**values, _SEAL: _digest(values)}, indent=1).encode()
+
+
+def unsealed(content: bytes) -> dict[str, Any]:
+    """Return the object of `sealed`. An object without a digest is not checked: an earlier version wrote it.
+
+    Raises:
+        ValueError: the content is no JSON object, or was changed after it was written.
+    """
+    values = json.loads(content)
+    if not isinstance(values, dict):
+        raise ValueError("it is no JSON object")  # noqa: TRY004  # as for no JSON
+    digest = values.pop(_SEAL, None)
+    if digest not in (None, _digest(values)):
+        raise ValueError("it was changed after it was written")
+    return values
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, indent=1).encode()).hexdigest()
 
 
 def save_figure(figure: Any, path: str) -> None:

@@ -14,12 +14,13 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
+from semantic_entropy.bulk.earlier_results import keep_results
 from semantic_entropy.bulk.local_engine import OpenScorer, default_workers, score_alone, score_in_processes
 from semantic_entropy.bulk.manifest import BAD_ROWS, Manifest, Shard
 from semantic_entropy.bulk.one_file import OneFile
 from semantic_entropy.bulk.ray_engine import RayOptions, check_ray, score_with_ray
 from semantic_entropy.bulk.ray_generation import Generation, draw_shards
-from semantic_entropy.bulk.sections import SHARD_MB, check_apart, described, find_inputs, unread_files
+from semantic_entropy.bulk.sections import SHARD_MB, BulkInput, check_apart, described, find_inputs, unread_files
 from semantic_entropy.bulk.shard_scoring import BATCH_SIZE, ShardRecord, ShardTask
 from semantic_entropy.bulk.storage import open_storage
 from semantic_entropy.clusters import EVIDENCE_FIELDS
@@ -31,6 +32,7 @@ from semantic_entropy.io.readers.parquet_folder import MANIFEST
 from semantic_entropy.plain_text import one_line, plural
 from semantic_entropy.progress import progress_bar
 from semantic_entropy.results import MAX_UNDECIDED, undecided_warning
+from semantic_entropy.scorer import Scorer
 from semantic_entropy.tables import FieldNames
 
 _SAVE_INTERVAL = 60.0  # seconds between two writes of the manifest during a run
@@ -87,6 +89,7 @@ class BulkRun:
         self._generation = generation
         self._saved = time.monotonic()
         self._said: set[str] = set()  # notes, without their numbers
+        self._removed = 0  # earlier results without a row in the input
         self._in_shard = 0  # rows of the shard that this process is scoring
         self.measured = 0
 
@@ -119,16 +122,7 @@ class BulkRun:
             workers = self._workers or default_workers(scorer)
             names = replace(self._names, evidence=scorer.needs & set(EVIDENCE_FIELDS))
             runs = run_choices(scorer, names)
-            manifest = Manifest.open(
-                self._storage,
-                self._with_reading(runs),
-                inputs,
-                self._shard_mb,
-                default_mb=SHARD_MB,
-                overwrite=self._overwrite,
-                suffix=suffix,
-                replaces=self._file.identity if self._file else "",
-            )
+            manifest = self._open_manifest(inputs, runs, names, suffix, scorer, progress)
             waiting = [shard for shard in manifest.shards if not manifest.is_finished(shard, self._gate_key)]
             tasks = [self._task(shard, manifest) for shard in waiting]
             done = len(manifest.shards) - len(tasks)
@@ -156,6 +150,33 @@ class BulkRun:
             if self._file:
                 self._file.join(manifest, names, runs, self._options)
         return self._summary(manifest, time.perf_counter() - start)
+
+    def _open_manifest(
+        self,
+        inputs: Sequence[BulkInput],
+        runs: Sequence[RunChoices],
+        names: FieldNames,
+        suffix: str,
+        scorer: Scorer,
+        progress: bool,
+    ) -> Manifest:
+        """Return the manifest of the run. If an input has changed, the results of its unchanged rows are kept."""
+        manifest = Manifest.open(
+            self._storage,
+            self._with_reading(runs),
+            inputs,
+            self._shard_mb,
+            default_mb=SHARD_MB,
+            overwrite=self._overwrite,
+            suffix=suffix,
+            replaces=self._file.identity if self._file else "",
+            in_order=self._file is not None,
+            progress=progress,
+        )
+        if manifest.changed:
+            draws = scorer.sampler is not None or self._generation is not None
+            self._removed = keep_results(manifest, names, self._options, runs, draws=draws, progress=progress)
+        return manifest
 
     def _task(self, shard: Shard, manifest: Manifest) -> ShardTask:
         before = manifest.records.get(shard.name)
@@ -241,6 +262,7 @@ class BulkRun:
             rejected_file=self._report if rejected else "",
             seconds=seconds,
             retryable=sum(each.retryable for each in records),
+            removed=self._removed,
             pairs=pairs,
             undecided=undecided,
             responses=sum(each.responses for each in records),

@@ -7,14 +7,16 @@
     OUT/_responses/             the rows with the responses that `ray_generation` drew
     OUT/_work/                  shards that are not finished (in a bucket: a folder of this machine)
 
-A run continues if its choices are equal (`io.fingerprints`), and no input has changed. Inputs can be added. A shard
-whose file is gone, or has another size than its record says, is scored again.
+A run continues if its choices are equal (`io.fingerprints`). Inputs can be added; if one has changed, `earlier_results`
+keeps the results of its unchanged rows. A shard whose file is gone, or is not the one that its record describes, is
+scored again. The manifest and the records end with a digest of their content (`files.sealed`).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import json
 import shutil
 import sys
@@ -23,14 +25,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from semantic_entropy.bulk.sections import BulkInput, Section, cut
-from semantic_entropy.bulk.shard_scoring import RECORDS, RESPONSES, WORK, ShardRecord, work_folder
+from semantic_entropy.bulk.shard_scoring import RESPONSES, WORK, ShardRecord, work_folder
 from semantic_entropy.bulk.storage import Storage
-from semantic_entropy.errors import InputError
+from semantic_entropy.errors import InputError, SemanticEntropyError
+from semantic_entropy.files import digest_of, sealed, unsealed
 from semantic_entropy.io.fingerprints import RunChoices, check_choices
-from semantic_entropy.io.readers.parquet_folder import MANIFEST
+from semantic_entropy.io.readers.parquet_folder import MANIFEST, RECORDS
 from semantic_entropy.plain_text import to_json_line
+from semantic_entropy.progress import progress_bar
 
 BAD_ROWS = "_bad.jsonl"
+KEPT = "_kept.jsonl"
+"""The results of changed inputs, while `earlier_results` sorts them into the shards of this run."""
+SORTED = "_sorted"
+"""The folder for these results, sorted."""
 _FORMAT = 1  # of the manifest
 _REMOVING = b'{"semantic_entropy_bulk": 1, "removing": true}'  # the manifest while --overwrite removes an earlier run
 
@@ -54,9 +62,11 @@ class Manifest:
         suffix: the suffix of the files with results.
         records: the records of finished shards by name.
         replaces: the identity of the file that the shards replace when they become one file (`OneFile.identity`).
+        changed: the files of the input, if `earlier_results.keep_results` must give them to the manifest; else empty.
     """
 
     replaces = ""
+    changed: tuple[BulkInput, ...] = ()
 
     def __init__(
         self,
@@ -82,12 +92,26 @@ class Manifest:
         overwrite: bool,
         suffix: str = ".parquet",
         replaces: str = "",
+        in_order: bool = False,
+        progress: bool = False,
     ) -> Manifest:
         """Return the manifest of a new run, or that of an earlier run that this run continues.
 
+        Args:
+            storage: the output folder.
+            runs: the choices of the run.
+            inputs: the files of the input.
+            shard_mb: megabytes of input in a shard; None: those of the earlier run, or `default_mb`.
+            default_mb: those of a new run.
+            overwrite: whether the results of an earlier run are removed.
+            suffix: the suffix of the files with results.
+            replaces: see the attributes.
+            in_order: True: the shards are in the order of the files; False: new files come last.
+            progress: True: show a progress bar.
+
         Raises:
-            InputError: the folder holds something else, or results of other choices, of another input or of another
-                size of shards. The message names what differs.
+            InputError: the folder holds something else, or results of other choices, of an input that is not there or
+                of another size of shards. The message names what differs.
         """
         content = storage.read(MANIFEST)
         if content is None or overwrite or content == _REMOVING:
@@ -114,15 +138,16 @@ class Manifest:
                 "option out, or use --overwrite, or another output"
             )
         found.runs = list(runs)
-        found.add_inputs(inputs)
-        found.load_records()
-        found.save(finished=False)
+        found.load_records(progress=progress)
+        found.take_inputs(inputs, in_order=in_order)
+        if not found.changed:
+            found.save(finished=False)
         return found
 
     @classmethod
     def _read(cls, storage: Storage, content: bytes) -> Manifest:
         try:
-            values = json.loads(content)
+            values = unsealed(content)
             if values["semantic_entropy_bulk"] != _FORMAT:
                 raise InputError(
                     f"{storage.root}/{MANIFEST} has the format {values['semantic_entropy_bulk']}, which this version "
@@ -140,51 +165,83 @@ class Manifest:
             ) from error
         return made
 
-    def add_inputs(self, inputs: Sequence[BulkInput]) -> None:
-        """Add new files. Raise InputError if a file of the earlier run is missing, or has changed."""
-        now, fix = {each.name: each for each in inputs}, "use --overwrite, or another output"
+    def take_inputs(self, inputs: Sequence[BulkInput], *, in_order: bool) -> None:
+        """Add new files. If a file of the earlier run has changed, note in `changed` that all files are to be taken.
+
+        Raises:
+            InputError: a file of the earlier run is missing.
+        """
+        now = {each.name: each for each in inputs}
         for each in self.inputs:
             if each.name not in now:
-                raise InputError(f"{self.storage.root} has results of {each.name}, which is not in the input: {fix}")
-            if each != now[each.name]:
-                raise InputError(f"{each.name} has changed since {self.storage.root} was made from it: {fix}")
-        self.inputs += [each for each in inputs if each not in self.inputs]
+                raise InputError(
+                    f"{self.storage.root} has results of {each.name}, which is not in the input: give it too, or use "
+                    "--overwrite, or another output"
+                )
+        known = {each.name for each in self.inputs}
+        wanted = [now[each.name] for each in self.inputs] + [each for each in inputs if each.name not in known]
+        if in_order:
+            wanted = list(inputs)
+        if wanted[: len(self.inputs)] == self.inputs and not self.storage.exists(KEPT):
+            self.inputs = wanted
+        else:
+            self.changed = tuple(wanted)
 
-    def load_records(self) -> None:
+    def load_records(self, *, progress: bool = False) -> None:
         """Read the records that the manifest does not have: the earlier run was killed, or a shard was retried.
 
-        The record of a shard whose file is gone is left out. A file with another size than its record says is removed.
+        The record of a shard whose file is gone is left out. A file that its record does not describe is removed.
         """
         for name in self.storage.sizes(RECORDS):
             if name.endswith(".json"):
                 content = self.storage.read(f"{RECORDS}/{name}")
                 try:
-                    record = ShardRecord.from_json(json.loads(content or b"{}"))
+                    record = ShardRecord.from_json(unsealed(content or b"{}"))
                 except (ValueError, KeyError, TypeError) as error:
-                    path = f"{self.storage.root}/{RECORDS}/{name}"
-                    sys.stderr.write(f"{path} cannot be read ({error}): its shard is counted again\n")
+                    self._say_count_again(name, str(error))
                     continue
                 self.records[record.name] = record
         sizes = self.storage.sizes()
-        for name, record in list(self.records.items()):
-            file = f"{name}{self.suffix}"
-            if file not in sizes:
-                del self.records[name]
-            elif record.size and sizes[file] != record.size:
-                sys.stderr.write(
-                    f"{self.storage.root}/{file} is damaged: it has {sizes[file]:,} bytes, and its record says "
-                    f"{record.size:,}. It is removed, and its rows are measured again\n"
-                )
-                self.storage.remove(file)
-                del self.records[name]
+        with progress_bar("shards checked", len(self.records), progress) as advance:
+            for name, record in list(self.records.items()):
+                if f"{name}{self.suffix}" not in sizes:
+                    del self.records[name]
+                elif damage := self._damage(record, sizes[f"{name}{self.suffix}"]):
+                    file = f"{name}{self.suffix}"
+                    sys.stderr.write(
+                        f"{self.storage.root}/{file} is damaged: {damage}. It is removed, and its rows are measured "
+                        "again\n"
+                    )
+                    self.storage.remove(file)
+                    del self.records[name]
+                elif record.rejected and not self._has_bad_rows(record):
+                    self._say_count_again(f"{name}.bad.jsonl", "it was changed after it was written")
+                    del self.records[name]
+                advance(1)
+
+    def _say_count_again(self, name: str, problem: str) -> None:
+        path = f"{self.storage.root}/{RECORDS}/{name}"
+        sys.stderr.write(f"{path} cannot be read ({problem}): its shard is counted again\n")
+
+    def _damage(self, record: ShardRecord, size: int) -> str:
+        """Return why the file of a shard is not the one that was written; empty: it is. A bucket has its own checks."""
+        if record.size and size != record.size:
+            return f"it has {size:,} bytes, and its record says {record.size:,}"
+        local = self.storage.local
+        if local is None or record.digest in ("", digest_of(local / f"{record.name}{self.suffix}")):
+            return ""
+        return "it was changed after it was written"
+
+    def _has_bad_rows(self, record: ShardRecord) -> bool:
+        """Whether the file with the bad rows of a shard is the one that was written."""
+        content = self.storage.read(f"{RECORDS}/{record.name}.bad.jsonl")
+        return content is not None and record.bad_digest in ("", hashlib.sha256(content).hexdigest())
 
     @functools.cached_property
     def shards(self) -> tuple[Shard, ...]:
         """All shards, in the order of the input: about 300 bytes of memory for each."""
         return tuple(
-            Shard(f"part-{place:05d}-{number:06d}", section)
-            for place, source in enumerate(self.inputs)
-            for number, section in enumerate(cut(source, self.shard_mb))
+            shard for place, source in enumerate(self.inputs) for shard in shards_of(place, source, self.shard_mb)
         )
 
     def is_finished(self, shard: Shard, gate_key: str) -> bool:
@@ -209,7 +266,7 @@ class Manifest:
             "inputs": [dataclasses.asdict(each) for each in self.inputs],
             "shards": shards,
         }
-        self.storage.write(MANIFEST, json.dumps(values, indent=1).encode())
+        self.storage.write(MANIFEST, sealed(values))
 
     def finish(self) -> None:
         """Write the manifest with all records, and the report of bad rows."""
@@ -236,6 +293,11 @@ class Manifest:
         for shard, before in self._with_lines():
             if not self.records[shard.name].rejected:
                 continue
+            if not self._has_bad_rows(self.records[shard.name]):
+                raise SemanticEntropyError(
+                    f"{self.storage.root}/{RECORDS}/{shard.name}.bad.jsonl was changed after it was written: run the "
+                    "same command again"
+                )
             content = self.storage.read(f"{RECORDS}/{shard.name}.bad.jsonl") or b""
             for line in content.splitlines():
                 values = json.loads(line)
@@ -263,6 +325,12 @@ class Manifest:
                 yield shard.section.source.name, number + before, reason
 
 
+def shards_of(place: int, source: BulkInput, shard_mb: float) -> Iterator[Shard]:
+    """Yield the shards of a file, which has this place in the list of all files."""
+    for number, section in enumerate(cut(source, shard_mb)):
+        yield Shard(f"part-{place:05d}-{number:06d}", section)
+
+
 _PLACE = ("file", "input", "start", "stop")
 
 
@@ -273,8 +341,9 @@ def _counts(values: dict[str, Any]) -> dict[str, Any]:
 def _clear(storage: Storage, names: Sequence[str]) -> None:
     """Remove what an earlier run wrote, and nothing else."""
     for name in names:
-        if name == BAD_ROWS or (name.startswith("part-") and name.endswith((".parquet", ".jsonl"))):
+        if name in (BAD_ROWS, KEPT) or (name.startswith("part-") and name.endswith((".parquet", ".jsonl"))):
             storage.remove(name)
     storage.remove(RECORDS)
     storage.remove(WORK)
+    storage.remove(SORTED)
     storage.remove(RESPONSES)

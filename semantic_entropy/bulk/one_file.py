@@ -28,6 +28,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from semantic_entropy.bulk.earlier_results import result_lines
 from semantic_entropy.bulk.manifest import Manifest
 from semantic_entropy.bulk.sections import (
     SHARD_MB,
@@ -44,12 +45,11 @@ from semantic_entropy.bulk.sections import (
 )
 from semantic_entropy.bulk.storage import local_path, open_binary
 from semantic_entropy.errors import InputError, SemanticEntropyError
-from semantic_entropy.files import link_target, locked_output, remove, replacement
+from semantic_entropy.files import digest_of, link_target, locked_output, remove, replacement
 from semantic_entropy.io import InputOptions, open_reader
 from semantic_entropy.io.bad_rows import check_report
 from semantic_entropy.io.fingerprints import RunChoices, row_key
 from semantic_entropy.io.formats import is_parquet_output, open_writer
-from semantic_entropy.io.jsonl import to_line
 from semantic_entropy.io.readers.parquet_folder import MANIFEST
 from semantic_entropy.io.result_lines import work_file
 from semantic_entropy.io.rows import InputRow, RowPlace, RowReader
@@ -156,7 +156,11 @@ class OneFile:
             self._remove_leftover()
             if not overwrite and _is_filled(self.path) and not self.has_shards:
                 raise InputError(f"another run has just written {self.name}: run the command again to continue it")
-            yield
+            try:
+                yield
+            finally:
+                with contextlib.suppress(OSError):  # it has files
+                    self.folder.rmdir()  # of a run that could not begin
 
     def join(self, manifest: Manifest, names: FieldNames, runs: Sequence[RunChoices], options: InputOptions) -> None:
         """Write the file and the report of bad rows from the shards of a finished run, and remove the shards.
@@ -171,7 +175,7 @@ class OneFile:
                 temporary.write_text(bad, encoding="utf-8")
         else:
             remove(self.report)  # of the file that is replaced
-        shards = [self.folder / f"{shard.name}{self.suffix}" for shard in manifest.shards]
+        shards = self._checked_shards(manifest)
         if self.suffix == ".jsonl":
             with replacement(self.path) as temporary, temporary.open("wb") as out:
                 for shard in shards:
@@ -181,24 +185,30 @@ class OneFile:
             self._join_tables(manifest, shards, names, runs, options)
         self._remove_folder()
 
+    def _checked_shards(self, manifest: Manifest) -> Iterator[Path]:
+        """Yield the files of the shards. Raise a SemanticEntropyError if one is not as it was written."""
+        for shard in manifest.shards:
+            file = self.folder / f"{shard.name}{self.suffix}"
+            if manifest.records[shard.name].digest not in ("", digest_of(file)):
+                raise SemanticEntropyError(
+                    f"{file} was changed after it was written: run the same command again, which measures its rows "
+                    "again"
+                )
+            yield file
+
     def _join_tables(
         self,
         manifest: Manifest,
-        shards: Sequence[Path],
+        shards: Iterator[Path],
         names: FieldNames,
         runs: Sequence[RunChoices],
         options: InputOptions,
     ) -> None:
-        from semantic_entropy.io.parquet import FinishedResults
-
         joined = self.folder / "_joined.parquet"  # an old file stays under its name until this one is complete
         remove(joined)
-        with replacement(work_file(joined)) as temporary, temporary.open("w", encoding="utf-8") as out:
+        with replacement(work_file(joined)) as temporary, temporary.open("wb") as out:
             for shard in shards:
-                found = FinishedResults(shard, str(shard), (), runs)
-                for index in range(len(found.index)):
-                    drawn, result, key = found.read(index)
-                    out.write(to_line(InputRow(0, "", None, key=key), drawn, result, runs) + "\n")
+                out.writelines(result_lines(shard, runs))
         with contextlib.redirect_stderr(io.StringIO()):  # the shards have said how they are read
             reader = _reader(manifest.inputs, options, names, has_sampler=False, copies_cells=True)
         kept = 0
@@ -209,7 +219,8 @@ class OneFile:
             if kept != (scored := sum(each.rows for each in manifest.records.values())):
                 raise SemanticEntropyError(
                     f"{self.name}: {scored:,} rows were scored, and {kept:,} of them are in the input now: the input "
-                    "has changed since the run began. Use --overwrite, or another output"
+                    "has changed since the run began. Run the same command again when nothing writes to it: the "
+                    "results of unchanged rows are kept"
                 )
             writer.finish()
         remove(work_file(self.path))  # of a run in one process that --overwrite replaces

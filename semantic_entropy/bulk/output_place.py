@@ -61,13 +61,7 @@ def shards_of_output(
         if alone in ("--sentences", "--samples"):
             raise InputError(f"{alone} is for an output file, and the output is a folder")
         return output
-    if choices["sampler"] == RAY_LLM:
-        raise InputError(f"--sampler {RAY_LLM} writes a folder: -o results/")
-    named = ", ".join(given)
-    if given and (is_stream(output) or file == "-"):
-        raise InputError(f"{named}: shards need an input and an output on a disk: -o results.jsonl, or results/")
-    if given and alone:
-        raise InputError(f"{alone} is for one process if the output is a file: leave {named} out")
+    _check_file(file, output, given, alone, choices, overwrite=overwrite)
     if is_stream(output) or alone or not (given or is_many):
         return None
     place = OneFile(str(output))
@@ -76,9 +70,37 @@ def shards_of_output(
         return place
     if given:
         sys.stderr.write(
-            f"{output} has results, which are kept: one process measures the other rows, without {named}\n"
+            f"{output} has results, which are kept: one process measures the other rows, without {', '.join(given)}\n"
         )
     return None
+
+
+def _check_file(
+    file: str,
+    output: str | None,
+    given: Collection[str],
+    alone: str,
+    choices: Mapping[str, Any],
+    *,
+    overwrite: bool,
+) -> None:
+    """Raise InputError if the output is a file or a stream, and the options need something else."""
+    if choices["sampler"] == RAY_LLM:
+        raise InputError(f"--sampler {RAY_LLM} writes a folder: -o results/")
+    named = ", ".join(given)
+    if given and (is_stream(output) or file == "-"):
+        raise InputError(f"{named}: shards need an input and an output on a disk: -o results.jsonl, or results/")
+    if given and alone:
+        raise InputError(f"{alone} is for one process if the output is a file: leave {named} out")
+    if is_stream(output) or not (alone or file == "-") or overwrite:
+        return
+    if (place := OneFile(str(output))).has_shards:  # one process would measure their rows again
+        fix = f"without {alone}, and then with it" if alone else "with the file as the input"
+        raise InputError(
+            f"{output} is not finished: an earlier run left its results in {place.folder}, and "
+            f"{alone or 'standard input'} is for one process. Run the command {fix}, which keeps these results; or "
+            "remove this folder, or use --overwrite, or another output"
+        )
 
 
 def is_cut_by_default(

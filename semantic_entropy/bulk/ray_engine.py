@@ -22,9 +22,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from semantic_entropy.bulk.local_engine import ATTEMPTS, OpenScorer
-from semantic_entropy.bulk.shard_scoring import RECORDS, ShardRecord, ShardTask, score_shard
+from semantic_entropy.bulk.shard_scoring import ShardRecord, ShardTask, score_shard
 from semantic_entropy.bulk.storage import open_storage
 from semantic_entropy.errors import InputError, MissingDependencyError, SemanticEntropyError, install_command
+from semantic_entropy.io.readers.parquet_folder import RECORDS
 
 _NAMED = re.compile(r"[\w.]*(Error|Exception): ")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")

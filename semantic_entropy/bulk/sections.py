@@ -236,8 +236,8 @@ def _check_unchanged(section: Section) -> None:
     for _, size, version in find_files(str(path), _SUFFIXES):
         if (size, version) != (source.size, source.version):
             raise InputError(
-                f"{section}: the file has changed since the run began: use --overwrite, or another output, when "
-                "nothing writes to it"
+                f"{section}: the file has changed since the run began. Run the same command again when nothing writes "
+                "to it: the results of unchanged rows are kept"
             )
 
 

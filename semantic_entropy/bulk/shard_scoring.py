@@ -16,7 +16,6 @@ import dataclasses
 import functools
 import hashlib
 import io
-import json
 import os
 import sys
 import tempfile
@@ -29,10 +28,11 @@ from semantic_entropy.bulk.sections import Section, options_of, section_file, wr
 from semantic_entropy.bulk.storage import Storage, open_storage
 from semantic_entropy.decisions import RowGate
 from semantic_entropy.errors import InputError, SemanticEntropyError
-from semantic_entropy.files import remove
+from semantic_entropy.files import digest_of, remove, sealed
 from semantic_entropy.io import FileRun, InputOptions, check_row
 from semantic_entropy.io.jsonl import JsonlReader
 from semantic_entropy.io.readers.input_file import InputFile
+from semantic_entropy.io.readers.parquet_folder import RECORDS
 from semantic_entropy.io.rows import RowReader
 from semantic_entropy.scorer import Scorer
 from semantic_entropy.tables import FieldNames, free_name
@@ -40,7 +40,6 @@ from semantic_entropy.types import Group
 
 BATCH_SIZE = 128
 """Groups in one pipeline run: some hundred pairs, which fill a batch of a model."""
-RECORDS = "_shards"
 RESPONSES = "_responses"
 WORK = "_work"
 FINISH_REASONS = "finish_reasons"
@@ -95,6 +94,9 @@ class ShardRecord:
         rows: the rows with a result.
         measured: those that the last run measured.
         size: bytes of the file with the results; 0: not known.
+        digest: the digest of this file; empty: not known.
+        bad_digest: the digest of the file with the bad rows; empty: there is none, or it is not known.
+        input_digest: the digest of the rows of the section (`write_section`); empty: not known.
         gate_key: the rule of the gate that counted `gate_rows` and `gate_failed`; empty: no gate did.
         gate_first: the first failed rows: (number in the section, reason).
         notes: lines for the user, such as the field that was taken as the question.
@@ -105,6 +107,9 @@ class ShardRecord:
     rows: int
     measured: int = 0
     size: int = 0
+    digest: str = ""
+    bad_digest: str = ""
+    input_digest: str = ""
     rejected: int = 0
     retryable: int = 0
     pairs: int = 0
@@ -182,12 +187,16 @@ def score_shard(scorer: Scorer, task: ShardTask, on_rows: Callable[[int], object
     said += [line for line in (*summary.warning.splitlines(), *summary.hint.splitlines()) if line]
     gate = summary.gate
     responses, cut_off, empty = task.counted
+    bad = Path(f"{output}.bad.jsonl")
     record = ShardRecord(
         name=task.name,
         lines=lines,
         rows=summary.rows + summary.skipped,
         measured=summary.rows,
         size=output.stat().st_size,
+        digest=digest_of(output),
+        bad_digest=digest_of(bad) if bad.exists() else "",
+        input_digest=digest_of(source),
         rejected=summary.rejected,
         retryable=summary.retryable,
         pairs=summary.pairs,
@@ -202,12 +211,11 @@ def score_shard(scorer: Scorer, task: ShardTask, on_rows: Callable[[int], object
         gate_first=gate.first if gate else (),
         notes=tuple(_with_place(line, source, task.section) for line in said),
     )
-    bad = Path(f"{output}.bad.jsonl")
     storage.remove(f"{RECORDS}/{task.name}.bad.jsonl")
     if bad.exists():
         storage.publish(bad, f"{RECORDS}/{task.name}.bad.jsonl")
     storage.publish(output, task.file)
-    storage.write(f"{RECORDS}/{task.name}.json", json.dumps(record.to_json()).encode())
+    storage.write(f"{RECORDS}/{task.name}.json", sealed(record.to_json()))
     remove(source)
     return record
 

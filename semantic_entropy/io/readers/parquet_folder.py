@@ -2,12 +2,13 @@
 
 The rows have numbers that go on from file to file. Files whose names begin with `_` or `.` are not read. A line on
 standard error says if the run that writes the folder is not finished. If it is finished, the files must be those that
-its manifest lists, with their sizes: a copy, a lost file or another file would change every number.
+its manifest lists, with their sizes: a copy, a lost file or another file would change every number. A file is read if
+it has the digest in the manifest: the pages of a Parquet file have checksums, and its footer has none.
 """
 
 from __future__ import annotations
 
-import json
+import contextlib
 import re
 import sys
 from collections.abc import Generator
@@ -15,12 +16,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from semantic_entropy.errors import InputError
+from semantic_entropy.files import digest_of, unsealed
 from semantic_entropy.io.rows import InputRow, RowCheck, RowReader
 from semantic_entropy.plain_text import plural
 from semantic_entropy.tables import FieldNames
 
 MANIFEST = "_manifest.json"
 """The file in the folder of a run that says which of its shards are finished."""
+RECORDS = "_shards"
+"""The folder in it with the records of shards that the manifest does not have yet."""
 SHARD_FILE = re.compile(r"part-\d+-\d+\.parquet")
 _REPAIR = "Remove {}, and run the same `estimate` command again: it measures these rows again"
 _SHOWN = 3  # problems in a message
@@ -36,7 +40,7 @@ def unfinished_shards(name: str) -> str:
     if not path.is_file():
         return ""
     try:
-        values = json.loads(path.read_bytes())
+        values = unsealed(path.read_bytes())
         is_finished = bool(values.get("finished", not values.get("removing")))
         planned = values.get("planned_shards")
         listed = {each["file"]: each.get("size", 0) for each in values.get("shards", ())}
@@ -77,6 +81,16 @@ def _check_files(name: str, listed: dict[str, int], *, is_finished: bool) -> Non
         )
 
 
+def _digests(name: str) -> dict[str, str]:
+    """Return the digests of the files in the folder of a run by their names without suffix, as far as it has them."""
+    path = Path(name) / MANIFEST
+    shards = list(unsealed(path.read_bytes()).get("shards", ())) if path.is_file() else []
+    for each in (Path(name) / RECORDS).glob("part-*[0-9].json"):  # of a run that is not finished: these are newer
+        with contextlib.suppress(ValueError):  # the next run says so, and counts this shard again
+            shards.append(unsealed(each.read_bytes()))
+    return {each["name"]: each["digest"] for each in shards if each.get("digest")}
+
+
 def _files(name: str) -> list[Path]:
     return sorted(each for each in Path(name).glob("*.parquet") if not each.name.startswith(("_", ".")))
 
@@ -105,8 +119,11 @@ class ParquetFolderReader(RowReader):
         ]
 
     def rows(self) -> Generator[InputRow, None, None]:
-        before = 0
+        before, digests = 0, _digests(self.name)
         for reader in self.readers:
+            path = Path(reader.name)
+            if digests.get(path.stem) not in (None, digest_of(path)):
+                raise InputError(f"{reader.name} was changed after the run wrote it. {_REPAIR.format(reader.name)}")
             try:
                 for row in reader.rows():
                     yield replace(row, number=before + row.number)

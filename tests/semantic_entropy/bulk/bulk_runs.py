@@ -13,6 +13,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from semantic_entropy.files import unsealed
 from tests.semantic_entropy.cli.command import COMMAND
 
 CITIES = ("Paris", "Rome", "Lyon", "It is Paris", "The capital is Rome.", "I think it is Lyon", "8 km", "8000 m", "")
@@ -73,7 +74,7 @@ def scored(folder):
 
 
 def manifest(folder):
-    return json.loads((folder / "_manifest.json").read_text())
+    return unsealed((folder / "_manifest.json").read_bytes())
 
 
 def sitecustomize(folder, text):

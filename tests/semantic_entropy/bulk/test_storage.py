@@ -12,6 +12,7 @@ from semantic_entropy.bulk import BulkRun
 from semantic_entropy.bulk.shard_scoring import work_folder
 from semantic_entropy.bulk.storage import LocalStorage, open_storage
 from semantic_entropy.errors import InputError
+from semantic_entropy.files import sealed, unsealed
 from semantic_entropy.io import InputOptions
 from semantic_entropy.tables import FieldNames
 from tests.semantic_entropy.bulk.bulk_runs import manifest, rows, scored, shards, write
@@ -62,9 +63,9 @@ def test_a_run_to_a_bucket_continues(bucket, tmp_path):
     source = write(tmp_path / "in.jsonl", rows(300))
     run(str(source), "memory://out")
     kept = bucket.glob("/out/part-*")
-    values = json.loads(bucket.cat_file("/out/_manifest.json"))
+    values = unsealed(bucket.cat_file("/out/_manifest.json"))
     lost = values["shards"].pop()  # as if the run had been killed in the last shard
-    bucket.pipe_file("/out/_manifest.json", json.dumps(values).encode())
+    bucket.pipe_file("/out/_manifest.json", sealed(values))
     bucket.rm_file(f"/out/{lost['file']}")
     summary = run(str(source), "memory://out")
     assert (summary.rows, summary.skipped) == (lost["rows"], 300 - lost["rows"])

@@ -8,6 +8,7 @@ import shutil
 import pytest
 
 from semantic_entropy.errors import InputError
+from semantic_entropy.files import sealed, unsealed
 from semantic_entropy.io import InputOptions, find_row, open_reader, unfinished_shards
 from semantic_entropy.tables import FieldNames
 from tests.semantic_entropy.bulk.bulk_runs import estimate, rows, write
@@ -74,10 +75,10 @@ def unfinished(tmp_path):
     out = tmp_path / "out"
     source = write(tmp_path / "in.jsonl", LABELLED)
     assert call("estimate", source, "-o", f"{out}/", "-e", "exact", "--shard-mb", "0.003", "--quiet").returncode == 0
-    values = json.loads((out / "_manifest.json").read_text())
+    values = unsealed((out / "_manifest.json").read_bytes())
     assert values["planned_shards"] == len(values["shards"]) == 3
     values["finished"] = False
-    (out / "_manifest.json").write_text(json.dumps(values))
+    (out / "_manifest.json").write_bytes(sealed(values))
     max(out.glob("part-*")).unlink()
     return out
 
