@@ -9,10 +9,10 @@ request: the reply has its type, and the log its type and place. Its message cou
 
 from __future__ import annotations
 
-import http
 import logging
 import traceback
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import Request
@@ -82,7 +82,7 @@ class ServiceProblem(Exception):  # noqa: N818  # the word of RFC 9457
         """Return the response."""
         body = {
             "type": "about:blank",
-            "title": http.HTTPStatus(self.status).phrase,
+            "title": HTTPStatus(self.status).phrase,
             "status": self.status,
             "detail": self.detail,
             "errors": self.errors,
@@ -132,10 +132,16 @@ async def validation_problem(_: Request, error: Exception) -> Response:
     return ServiceProblem(422, f"{count}: {named}", errors=errors[:20]).reply()
 
 
-async def http_problem(_: Request, error: Exception) -> Response:
+async def http_problem(request: Request, error: Exception) -> Response:
     """Return the response for a wrong path or method, and for a body that is not JSON."""
     assert isinstance(error, HTTPException)
-    return ServiceProblem(error.status_code, str(error.detail), headers=error.headers).reply()
+    path, detail = show_value(request.url.path), str(error.detail)
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        detail = f"there is no route {path}: GET /openapi.json lists the routes"
+    elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = (error.headers or {}).get("Allow", "another one")
+        detail = f"the route {path} has no method {request.method:.20}: send {allowed}"
+    return ServiceProblem(error.status_code, detail, headers=error.headers).reply()
 
 
 async def service_problem(_: Request, error: Exception) -> Response:

@@ -323,6 +323,22 @@ def test_health_and_readiness_and_metrics():
     assert nowhere.headers["content-type"] == "application/problem+json"
 
 
+def test_a_wrong_path_or_method_is_an_error_that_says_what_to_send():
+    calls = [
+        ("GET", "/v1/estimate", {}),
+        ("POST", "/health", {}),
+        ("GET", "/v1/estimat", {}),
+        ("GET", "/" + "a" * 200, {}),
+    ]
+    wrong_method, wrong_post, wrong_path, long_path = ask(plain(), *calls)
+    assert (wrong_method.status_code, wrong_method.headers["allow"]) == (405, "POST")
+    assert wrong_method.json()["detail"] == "the route '/v1/estimate' has no method GET: send POST"
+    assert wrong_post.json()["detail"] == "the route '/health' has no method POST: send GET"
+    assert wrong_path.status_code == 404
+    assert wrong_path.json()["detail"] == "there is no route '/v1/estimat': GET /openapi.json lists the routes"
+    assert len(long_path.json()["detail"]) < 150
+
+
 def test_without_the_lifespan_the_service_is_not_ready():
     import httpx
 

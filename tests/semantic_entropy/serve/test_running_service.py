@@ -2,6 +2,7 @@
 
 import contextlib
 import doctest
+import json
 import os
 import re
 import shutil
@@ -181,6 +182,31 @@ def test_the_first_commands_of_the_page_give_the_reply_that_it_shows():
         done = subprocess.run(ask, shell=True, capture_output=True, text=True, check=True)
     checker = doctest.OutputChecker()
     assert checker.check_output(shown, done.stdout + "\n", doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE), done.stdout
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_the_commands_of_the_page_for_rewards_and_for_another_host_work(tmp_path):
+    page = (Path(__file__).parents[3] / "docs" / "how-to" / "serve.md").read_text(encoding="utf-8")
+
+    def ran(command, url):
+        command = re.sub(r"http://127\.0\.0\.1:8000", url, command)
+        done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True, cwd=tmp_path)
+        return json.loads(done.stdout)
+
+    start, score = re.search(r"^empo-serve (.*?)  .*\n(curl (?:.*\n)+?)```", page, re.MULTILINE).groups()
+    with running(*start.split(), module="empo_rl.serve.cli", command=()) as (_, url):
+        (group,) = ran(score, url)["groups"]
+    shown = re.search(r"has `rewards` \[2/3, 2/3, 1/3\] and `advantages` \[(.*?)\]\.", page)[1]
+    assert [round(value, 2) for value in group["advantages"]] == [float(value) for value in shown.split(",")]
+    assert group["rewards"] == pytest.approx([2 / 3, 2 / 3, 1 / 3])
+
+    example = r"^  (\(umask.*)\n  semantic-entropy serve (.*)\n.*\n  (curl .*)\n"
+    write, start, ask = re.search(example, page, re.MULTILINE).groups()
+    subprocess.run(write.replace("openssl rand -hex 32", f"echo {TOKEN}"), shell=True, check=True, cwd=tmp_path)
+    assert (tmp_path / "token").stat().st_mode & 0o077 == 0
+    with running(*start.replace("file token", f"file {tmp_path / 'token'}").split()) as (_, url):
+        assert ran(ask, url)["decision"]["action"] == "allow"
+        assert httpx.post(f"{url}/v1/decide", json={"responses": ["a"]}).status_code == 401
 
 
 def test_sigterm_ends_the_service_after_the_running_requests():
