@@ -133,7 +133,7 @@ class _Workers(Multiprocess):
 
     def keep_subprocess_alive(self) -> None:
         """Start dead workers again. uvicorn calls this method twice a second."""
-        if self._is_ready:
+        if self._is_ready or self.should_exit.is_set():  # after Ctrl-C, the workers have ended too
             super().keep_subprocess_alive()
         elif any(process.exitcode is not None for process in self.processes):
             _LOG.error("a worker process ended before it served: the service ends")

@@ -206,7 +206,7 @@ def test_the_commands_of_the_page_for_rewards_and_for_another_host_work(tmp_path
     assert (tmp_path / "token").stat().st_mode & 0o077 == 0
     with running(*start.replace("file token", f"file {tmp_path / 'token'}").split()) as (_, url):
         assert ran(ask, url)["decision"]["action"] == "allow"
-        assert httpx.post(f"{url}/v1/decide", json={"responses": ["a"]}).status_code == 401
+        assert httpx.post(f"{url}/v1/decide", json={"responses": ["a"]}, timeout=60).status_code == 401
 
 
 def test_sigterm_ends_the_service_after_the_running_requests():
@@ -316,7 +316,7 @@ def test_the_address_is_printed_when_the_service_answers_at_it(command, workers)
                 if found := re.match(r"(http://\S+) ", line):
                     break
             # at once, without another try
-            assert httpx.get(f"{found[1]}/ready").status_code == 200
+            assert httpx.get(f"{found[1]}/ready", timeout=60).status_code == 200
         finally:
             process.terminate()
             process.stderr.read()
@@ -387,6 +387,39 @@ if __name__ == "__main__":
     )
     assert (ended.returncode, ended.stdout) == (3, "")
     assert "a worker process ended before it served: the service ends" in ended.stderr
+
+
+def test_ctrl_c_before_the_workers_serve_is_no_failed_start(tmp_path):
+    """A terminal sends Ctrl-C to all processes of the command: the workers have ended when the supervisor looks."""
+    (tmp_path / "waiting_app.py").write_text("import time\n\ndef app(settings):\n    time.sleep(600)\n")
+    program = f"""
+from semantic_entropy.serve import ServiceSettings, run_service
+from waiting_app import app
+
+if __name__ == "__main__":
+    run_service(ServiceSettings(port={free_port()}, workers=2), app, lambda: print("ready"))
+"""
+    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    try:
+        for _ in range(1200):
+            if len(workers(process)) == 2:
+                break
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)
+        out, error = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    assert (process.returncode, out) == (0, "")
+    assert "before it served" not in error
 
 
 def test_empo_serve_answers_with_several_workers():
