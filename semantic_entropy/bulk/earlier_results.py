@@ -21,10 +21,12 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import re
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -204,19 +206,13 @@ class _Sort:
 
     def _gather(self, runs: Sequence[RunChoices]) -> None:
         """Write the results of the changed files to `KEPT`, with those that are there."""
-        files = [
-            each for each in (*self._folder.iterdir(), *(self._folder / WORK).glob("*")) if self._is_gathered(each)
-        ]
-        if (self._folder / KEPT).exists():
-            files.append(self._folder / KEPT)
+        files: dict[str, list[Path]] = {}
+        for file in (*self._folder.iterdir(), *(self._folder / WORK).glob("*"), self._folder / KEPT):
+            if self._is_gathered(file) or (file.name == KEPT and file.exists()):
+                files.setdefault(file.name.partition(".")[0], []).append(file)
         with replacement(self._folder / KEPT) as temporary, temporary.open("wb") as out:
-            for file in sorted(files):
-                try:
-                    if file.suffix == ".jsonl":
-                        ResultLines(file, str(file), runs)  # checks all lines
-                    out.writelines(result_lines(file, runs))
-                except InputError as error:
-                    sys.stderr.write(f"{error}: its rows are measured again\n")
+            for _, found in sorted(files.items()):
+                out.writelines(_lines_once(sorted(found), runs))
 
     def _is_gathered(self, file: Path) -> bool:
         return bool(_RESULTS.fullmatch(file.name)) and self._changes.is_changed(file.name)
@@ -246,6 +242,29 @@ class _Sort:
             each.replace(work / each.name)
         (self._folder / SORTED).rmdir()
         remove(self._folder / KEPT)
+
+
+def _lines_once(files: Sequence[Path], runs: Sequence[RunChoices]) -> Iterator[bytes]:
+    """Yield the results in the files of a shard. A result that is in several files is yielded once, from the first.
+
+    A finished shard that is retried has a copy in the folder `WORK`, which comes first: it has the newer results.
+    """
+    known = Counter[str]()
+    for file in files:
+        own = Counter[str]()
+        try:
+            if file.suffix == ".jsonl":
+                ResultLines(file, str(file), runs)  # checks all lines
+            for line in result_lines(file, runs):
+                if len(files) > 1:
+                    key = str([*json.loads(line).values()][-2])  # before the choices of the run
+                    own[key] += 1
+                    if own[key] <= known[key]:
+                        continue
+                yield line
+        except InputError as error:
+            sys.stderr.write(f"{error}: its rows are measured again\n")
+        known |= own
 
 
 def _take(shard: Shard, lines: ResultLines, names: FieldNames, options: InputOptions) -> Iterator[bytes]:

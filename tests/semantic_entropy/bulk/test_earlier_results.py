@@ -6,6 +6,7 @@ import functools
 import itertools
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,6 @@ from semantic_entropy.bulk import BulkRun, OneFile, bulk_run, earlier_results
 from semantic_entropy.io import InputOptions
 from semantic_entropy.tables import FieldNames
 from tests.semantic_entropy.bulk.bulk_runs import (
-    SLOW,
     estimate,
     kill,
     manifest,
@@ -33,6 +33,17 @@ from tests.semantic_entropy.sampling.dice import Dice
 
 pq = pytest.importorskip("pyarrow.parquet", reason="the extra bulk is not installed")
 
+# A row that is measured without end, so that a kill always comes at the same place.
+ENDLESS = """
+import time
+from semantic_entropy.scorer import Scorer
+measure = Scorer.measure
+def endless(self, groups):
+    if any("a row that never ends" in group.responses for group in groups):
+        time.sleep(600)
+    return measure(self, groups)
+Scorer.measure = endless
+"""
 SMALL = ["--shard-mb", "0.02", "--workers", "1"]  # about 120 rows in a shard
 GIVEN = [{**row, "greedy": "It is Paris."} for row in rows(500)]
 EDITED = [{**GIVEN[0], "id": 1000}, *GIVEN[:3], {**GIVEN[3], "responses": ["x", "y"]}, *GIVEN[4:300], *GIVEN[302:]]
@@ -92,12 +103,14 @@ def hidden(folder):
 
 @pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
 def test_results_of_unchanged_rows_are_kept_if_the_input_was_edited_after_a_kill(suffix, tmp_path):
-    source, out = write(tmp_path / "in.jsonl", GIVEN), tmp_path / f"out.{suffix}"
+    row = 299  # the third shard has the rows from 287 on
+    given = [*GIVEN[:row], {**GIVEN[row], "responses": ["a row that never ends", "x"]}, *GIVEN[row + 1 :]]
+    source, out = write(tmp_path / "in.jsonl", given), tmp_path / f"out.{suffix}"
     folder = tmp_path / f".out.{suffix}.shards"
     process = start(
-        *(source, "-o", out, "-e", "text", *SMALL, "--batch-size", 8), env=sitecustomize(tmp_path / "slow", SLOW)
+        *(source, "-o", out, "-e", "text", *SMALL, "--batch-size", 8), env=sitecustomize(tmp_path / "hook", ENDLESS)
     )
-    wait_for(lambda: len(list(folder.glob("_shards/*.json"))) >= 2, process)
+    wait_for(lambda: len(list(folder.glob("_shards/*.json"))) == 2, process)
     written = folder / "_work" / f"part-00000-000002.{suffix}{'.partial.jsonl' if suffix == 'parquet' else ''}"
     wait_for(lambda: written.exists() and written.stat().st_size, process)
     kill(process)
@@ -240,6 +253,25 @@ def test_a_kill_at_any_step_of_the_sort_costs_no_result(step, output, monkeypatc
     assert results(out) == fresh(source, out)
     assert not hidden(tmp_path)
     assert not list(tmp_path.rglob("_kept*")) + list(tmp_path.rglob("_sorted"))
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_a_result_that_a_killed_retry_left_twice_is_counted_once(suffix, monkeypatch, capsys, tmp_path):
+    """A shard that is retried is copied to the folder of the work first."""
+    given = [*GIVEN[:50], GIVEN[49], *GIVEN[50:]]  # a row twice
+    source, out = write(tmp_path / "in.jsonl", given), f"{tmp_path}/out.{suffix}"
+    measure(source, out, monkeypatch, stop=2)
+    folder = tmp_path / f".out.{suffix}.shards"
+    (folder / "_work").mkdir(exist_ok=True)
+    finished = sum(json.loads(path.read_text())["rows"] for path in folder.glob("_shards/*.json"))
+    for file in folder.glob("part-*"):
+        shutil.copy(file, folder / "_work" / file.name)
+    write(source, [*given[:20], *given[23:]])
+    capsys.readouterr()
+    summary = measure(source, out)
+    assert (summary.skipped, summary.removed) == (finished - 3, 3)
+    assert f": {finished - 3} results of unchanged rows kept" in capsys.readouterr().err
+    assert results(out) == fresh(source, out)
 
 
 def test_a_file_that_is_added_before_the_others_is_in_the_order_of_the_input(monkeypatch, tmp_path):
