@@ -73,8 +73,8 @@ def _repeats_a_name(node: ast.AST) -> bool:
     """Whether a node is a dict of a literal in which a name stands twice."""
     if not isinstance(node, ast.Dict):
         return False
-    names = [ast.dump(name) for name in node.keys if name is not None]
-    return len(set(names)) < len(names)
+    names = [ast.literal_eval(name) for name in node.keys if name is not None]
+    return len(set(names)) < len(names)  # of `{1: "x", True: "y"}`, Python keeps one value
 
 
 def _pairs(text: str) -> Hashable | None:

@@ -48,6 +48,8 @@ def test_an_unclosed_fence_of_any_length_is_read_once(text):
         ("{'a': 1, 'a': 2}", "{'a': 2}", False),
         ("{'a': 1, 'a': 2}", "{'a':1,'a':2}", False),  # a split: the text of such a literal is compared
         ("[{'a': 1, 'a': 2}]", "[{'a': 2}]", False),
+        ("{1: 'x', True: 'y'}", "{1: 'y'}", False),
+        ("{'a': 1, u'a': 2}", "{'a': 2}", False),
         ('{"A": 1, "a": 2}', '{"a": 1, "A": 2}', False),
         ('{"A": 1, "a": 2}', '{"a": 2, "A": 1}', True),
         ('{"A": 1}', '{"a": 1}', True),
