@@ -305,7 +305,7 @@ def _row_groups(name: str) -> list[tuple[int, int]]:
         with open_binary(name) as file, pq.ParquetFile(file) as source:
             groups: list[Any] = [source.metadata.row_group(i) for i in range(source.num_row_groups)]
             return [(group.num_rows, group.total_byte_size) for group in groups]
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last: a damaged name of a column
         raise InputError(f"{name}: not a Parquet file: {error}") from error
 
 

@@ -80,7 +80,7 @@ class ParquetReader(RowReader):
             with parquet_file(name) as file:
                 self.schema: Any = file.schema_arrow
                 self._total: int = file.metadata.num_rows
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last: a damaged name of a column
             raise InputError(f"{name}: not a Parquet file: {error}") from error
         columns = self.schema.names
         questions = names.question_fields(columns)

@@ -83,12 +83,15 @@ def _check_files(name: str, listed: dict[str, int], *, is_finished: bool) -> Non
 
 def _digests(name: str) -> dict[str, str]:
     """Return the digests of the files in the folder of a run by their names without suffix, as far as it has them."""
+    records = []  # of a run that is not finished: these are newer than the manifest
+    for each in (Path(name) / RECORDS).glob("part-*[0-9].json"):
+        # A damaged record: the next run says so, and counts its shard again. If a record is gone, the run has just
+        # ended, and the manifest, which is read next, has it.
+        with contextlib.suppress(ValueError, FileNotFoundError):
+            records.append(unsealed(each.read_bytes()))
     path = Path(name) / MANIFEST
-    shards = list(unsealed(path.read_bytes()).get("shards", ())) if path.is_file() else []
-    for each in (Path(name) / RECORDS).glob("part-*[0-9].json"):  # of a run that is not finished: these are newer
-        with contextlib.suppress(ValueError):  # the next run says so, and counts this shard again
-            shards.append(unsealed(each.read_bytes()))
-    return {each["name"]: each["digest"] for each in shards if each.get("digest")}
+    shards = unsealed(path.read_bytes()).get("shards", ()) if path.is_file() else ()
+    return {each["name"]: each["digest"] for each in (*shards, *records) if each.get("digest")}
 
 
 def _files(name: str) -> list[Path]:

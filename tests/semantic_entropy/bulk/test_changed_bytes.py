@@ -1,4 +1,7 @@
-"""A changed byte in any file of a run is an error, or its rows are measured again: it never becomes a number."""
+"""A changed byte in a finished file of a run is an error, or its rows are measured again: it never becomes a number.
+
+The results of a shard that is not finished have no digest (docs/how-to/bulk.md).
+"""
 
 from __future__ import annotations
 
@@ -110,3 +113,13 @@ def test_a_record_of_a_shard_that_is_retried_is_newer_than_the_manifest(tmp_path
     reader = ParquetFolderReader(str(out), FieldNames(), has_sampler=False, check=None)
     with pytest.raises(InputError, match="part-00000-000000.parquet was changed after the run wrote it"):
         next(reader.rows())
+
+
+def test_a_run_that_ends_while_its_folder_is_read_is_no_error(tmp_path):
+    """Its records are removed when the manifest has them: a link without a target is listed, and cannot be read."""
+    source, out = write(tmp_path / "in.jsonl", GIVEN), tmp_path / "out"
+    measure(source, f"{out}/")
+    (out / "_shards").mkdir(exist_ok=True)
+    (out / "_shards" / "part-00000-000000.json").symlink_to(tmp_path / "removed")
+    reader = ParquetFolderReader(str(out), FieldNames(), has_sampler=False, check=None)
+    assert sum(1 for _ in reader.rows()) == 300

@@ -172,3 +172,11 @@ def test_a_damaged_input_is_named(tmp_path):
     (found,) = find_inputs([str(source)], InputOptions())
     with pytest.raises(InputError, match=r"in.parquet, row groups 0 to 1: cannot be read: .*verif"):
         write_section(next(cut(found, 4)), tmp_path / "part.parquet")
+
+
+def test_a_damaged_name_of_a_column_is_an_error_that_names_the_file(tmp_path):
+    source = tmp_path / "in.parquet"
+    pq.write_table(pa.table({"responses": [["a", "b"]]}), source)
+    source.write_bytes(source.read_bytes().replace(b"responses", b"respons\xe9s"))
+    with pytest.raises(InputError, match=r"in\.parquet: not a Parquet file: 'utf-8' codec"):
+        [*cut(*find_inputs([str(source)], InputOptions()), 1)]

@@ -183,3 +183,11 @@ def test_a_damaged_input_is_an_error_that_names_the_row(tmp_path):
     source.write_bytes(content)
     with pytest.raises(SemanticEntropyError, match="cannot be read after row"):
         measure(source, tmp_path / "out.parquet")
+
+
+def test_a_damaged_name_of_a_column_is_an_error_that_names_the_file(tmp_path):
+    """pyarrow decodes the names when it opens the file, and the footer has no checksum."""
+    source = write(tmp_path / "in.parquet", ROWS)
+    source.write_bytes(source.read_bytes().replace(b"responses", b"respons\xe9s"))
+    with pytest.raises(InputError, match=r"in\.parquet: not a Parquet file: 'utf-8' codec"):
+        measure(source, tmp_path / "out.jsonl")
