@@ -28,6 +28,7 @@ from typing import Any
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors.multiprocess import Process
 
 from semantic_entropy.errors import InputError
 from semantic_entropy.serve.measuring_service import MeasuringService
@@ -135,13 +136,24 @@ class _Workers(Multiprocess):
         """Start dead workers again. uvicorn calls this method twice a second."""
         if self._is_ready or self.should_exit.is_set():  # after Ctrl-C, the workers have ended too
             super().keep_subprocess_alive()
+        elif any(map(_serves, self.processes)):
+            self._is_ready = True
+            self._on_ready()
         elif any(process.exitcode is not None for process in self.processes):
             _LOG.error("a worker process ended before it served: the service ends")
             self.terminate_all()
             sys.exit(STARTUP_FAILURE)
-        elif any(process.is_ready(timeout=1) for process in self.processes):
-            self._is_ready = True
-            self._on_ready()
+
+
+def _serves(process: Process) -> bool:
+    """Whether a worker answers requests. Late replies to earlier checks are read first: they would delay this one."""
+    if process.exitcode is not None:
+        return False
+    with contextlib.suppress(OSError, EOFError):
+        while process.parent_conn.poll():
+            if process.parent_conn.recv():
+                return True
+    return process.is_ready(timeout=1)
 
 
 def _bound_sockets(host: str, port: int) -> list[socket.socket]:

@@ -3,6 +3,7 @@
 import contextlib
 import doctest
 import json
+import multiprocessing
 import os
 import re
 import shutil
@@ -12,7 +13,9 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -21,9 +24,11 @@ pytest.importorskip("fastapi", reason="the extra serve is not installed")
 import psutil
 
 from semantic_entropy import estimate
+from semantic_entropy.serve import launching
 from tests.plugins.chat_server import ChatServer, says, slow
 
 TOKEN = "correct-horse-battery"
+get, post = partial(httpx.get, timeout=60), partial(httpx.post, timeout=60)  # a busy machine replies slowly
 
 
 def free_port():
@@ -43,6 +48,9 @@ def running(*options, module="semantic_entropy", command=("serve",), env=None):
     url = f"http://127.0.0.1:{port}"
     try:
         wait_until_ready(url, process)
+        assert any(
+            f":{port} (" in line for line in process.stderr
+        )  # from now on, a worker that is killed is started again
         yield process, url
     finally:
         try:
@@ -58,7 +66,7 @@ def wait_until_ready(url, process):
     for _ in range(1200):
         assert process.poll() is None, process.stderr.read()
         with contextlib.suppress(httpx.HTTPError):
-            if httpx.get(f"{url}/ready").status_code == 200:
+            if get(f"{url}/ready").status_code == 200:
                 return
         time.sleep(0.05)
     pytest.fail("the service did not start")
@@ -151,7 +159,7 @@ def test_a_worker_that_is_killed_under_load_loses_nothing_silently_and_is_starte
             assert len(now) == 2
             load.wait_for_more(30)
         assert load.wrong == []
-        metrics = httpx.get(f"{url}/metrics").text
+        metrics = get(f"{url}/metrics").text
     served = re.search(r'requests_total\{route="/v1/estimate",status="200"\} ([\d.]+)', metrics)
     # the counter of the killed worker stays; a request that it counted may have been lost before the client read it
     assert load.right <= float(served[1]) <= load.right + load.failed
@@ -166,7 +174,7 @@ def test_the_workers_of_a_killed_service_end_and_free_the_port():
         _, alive = psutil.wait_procs(left, timeout=60)
         assert alive == []
         with pytest.raises(httpx.ConnectError):
-            httpx.get(f"{url}/health")
+            get(f"{url}/health")
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
@@ -206,7 +214,7 @@ def test_the_commands_of_the_page_for_rewards_and_for_another_host_work(tmp_path
     assert (tmp_path / "token").stat().st_mode & 0o077 == 0
     with running(*start.replace("file token", f"file {tmp_path / 'token'}").split()) as (_, url):
         assert ran(ask, url)["decision"]["action"] == "allow"
-        assert httpx.post(f"{url}/v1/decide", json={"responses": ["a"]}, timeout=60).status_code == 401
+        assert post(f"{url}/v1/decide", json={"responses": ["a"]}).status_code == 401
 
 
 def test_sigterm_ends_the_service_after_the_running_requests():
@@ -217,7 +225,7 @@ def test_sigterm_ends_the_service_after_the_running_requests():
 
             def send():
                 body = {"question": "Who?", "responses": ["Marie Curie", "Pierre Curie"]}
-                replies.append(httpx.post(f"{url}/v1/estimate", json=body, timeout=60))
+                replies.append(post(f"{url}/v1/estimate", json=body))
 
             sender = threading.Thread(target=send)
             sender.start()
@@ -230,16 +238,16 @@ def test_sigterm_ends_the_service_after_the_running_requests():
     assert [reply.status_code for reply in replies] == [200]
     assert replies[0].json()["result"]["labels"] == [0, 0]
     with pytest.raises(httpx.ConnectError):
-        httpx.get(f"{url}/health")
+        get(f"{url}/health")
 
 
 def test_a_token_from_the_environment_is_needed_and_nothing_of_a_request_is_logged():
     with running(env={"SEMANTIC_ENTROPY_TOKEN": TOKEN}) as (process, url):
         body = {"responses": ["my secret answer", "b"]}
-        assert httpx.post(f"{url}/v1/estimate", json=body).status_code == 401
+        assert post(f"{url}/v1/estimate", json=body).status_code == 401
         headers = {"Authorization": f"Bearer {TOKEN}"}
-        assert httpx.post(f"{url}/v1/estimate", json=body, headers=headers).status_code == 200
-        assert httpx.post(f"{url}/v1/estimate", content="my secret", headers=headers).status_code == 415
+        assert post(f"{url}/v1/estimate", json=body, headers=headers).status_code == 200
+        assert post(f"{url}/v1/estimate", content="my secret", headers=headers).status_code == 415
         process.terminate()
         process.wait(60)
         log = process.stderr.read()
@@ -251,7 +259,7 @@ def test_the_token_is_in_no_environment_and_no_command_line_of_a_worker():
     with running("--workers", "2", env={"SEMANTIC_ENTROPY_TOKEN": TOKEN}) as (process, url):
         headers = {"X-API-Key": TOKEN}
         mathematics = {"responses": ["$x^2 + 1$", "$1 + x^2$", "$x$"]}  # its judge starts processes of its own
-        assert httpx.post(f"{url}/v1/estimate", json=mathematics, headers=headers).status_code == 200
+        assert post(f"{url}/v1/estimate", json=mathematics, headers=headers).status_code == 200
         children = psutil.Process(process.pid).children(recursive=True)
         assert len(workers(process)) == 2
         for child in children:
@@ -270,9 +278,9 @@ def test_clients_that_send_slowly_or_hang_up_do_not_stop_the_others():
             if number % 3 == 0:
                 client.close()
         body = {"responses": ["Paris", "Paris", "Rome"]}
-        assert [httpx.post(f"{url}/v1/estimate", json=body).status_code for _ in range(5)] == [200] * 5
+        assert [post(f"{url}/v1/estimate", json=body).status_code for _ in range(5)] == [200] * 5
         stack.close()
-        metrics = httpx.get(f"{url}/metrics").text
+        metrics = get(f"{url}/metrics").text
         assert 'semantic_entropy_requests_total{route="/v1/estimate",status="200"} 5.0' in metrics
         assert process.poll() is None
 
@@ -316,7 +324,7 @@ def test_the_address_is_printed_when_the_service_answers_at_it(command, workers)
                 if found := re.match(r"(http://\S+) ", line):
                     break
             # at once, without another try
-            assert httpx.get(f"{found[1]}/ready", timeout=60).status_code == 200
+            assert get(f"{found[1]}/ready").status_code == 200
         finally:
             process.terminate()
             process.stderr.read()
@@ -389,6 +397,19 @@ if __name__ == "__main__":
     assert "a worker process ended before it served: the service ends" in ended.stderr
 
 
+def test_late_replies_of_a_worker_do_not_delay_the_next_check():
+    """A worker that imports for ten seconds has several checks to answer; the address was printed a second late."""
+    ours, its = multiprocessing.Pipe()
+    worker = SimpleNamespace(exitcode=None, parent_conn=ours, is_ready=lambda timeout: False)
+    for has_started in (False, False, True):
+        its.send(has_started)
+    assert launching._serves(worker)
+    assert not ours.poll()
+    its.send(True)
+    worker.exitcode = -9  # it replied before it was killed
+    assert not launching._serves(worker)
+
+
 def test_ctrl_c_before_the_workers_serve_is_no_failed_start(tmp_path):
     """A terminal sends Ctrl-C to all processes of the command: the workers have ended when the supervisor looks."""
     (tmp_path / "waiting_app.py").write_text("import time\n\ndef app(settings):\n    time.sleep(600)\n")
@@ -425,5 +446,5 @@ if __name__ == "__main__":
 def test_empo_serve_answers_with_several_workers():
     options = ["--workers", "2", "--reward-equivalence", "exact", "--reward-extract", "whole"]
     with running(*options, module="empo_rl.serve.cli", command=()) as (_, url):
-        reply = httpx.post(f"{url}/v1/score", json={"groups": [{"completions": ["a", "a", "b"]}]})
+        reply = post(f"{url}/v1/score", json={"groups": [{"completions": ["a", "a", "b"]}]})
     assert reply.json()["groups"][0]["rewards"] == pytest.approx([2 / 3, 2 / 3, 1 / 3])
