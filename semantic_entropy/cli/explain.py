@@ -80,7 +80,8 @@ def explain_command(
         raise click.UsageError("give one of these: responses, --file FILE, or --sampler NAME with -q QUESTION")
     if responses and any(map(os.path.isfile, (responses[0], os.path.join(responses[0], MANIFEST)))):  # noqa: PTH118
         raise click.UsageError(
-            f"the first response is the name of a file or of results: write --file {responses[0]} --id VALUE"
+            f"the first response is the name of a file or of results: write --file {responses[0]} --id VALUE; or, if "
+            "it is an answer, give another response first"
         )
     if choices["sampler"] and not question:
         raise click.UsageError("--sampler needs a question: add -q QUESTION")

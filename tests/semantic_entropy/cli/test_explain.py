@@ -29,6 +29,7 @@ def test_a_file_in_place_of_a_response_is_an_error_and_not_an_answer(tmp_path):
         done = call("explain", name, "q1")
         assert done.returncode == 2
         assert f"write --file {name} --id VALUE" in done.stderr
+        assert call("explain", "q1", name).returncode == 0  # the way out that the message names
     assert call("explain", "Paris " * 1000, "Lyon").returncode == 0
 
 
