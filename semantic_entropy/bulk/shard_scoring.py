@@ -228,7 +228,7 @@ def _remove_damaged(storage: Storage, task: ShardTask, output: Path) -> None:
 
     try:
         read_whole(output)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last: a name of a column
         sys.stderr.write(f"{storage.root}/{task.file} is damaged ({error}): its rows are measured again\n")
         remove(output)
 

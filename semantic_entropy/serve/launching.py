@@ -163,7 +163,7 @@ def _bound_sockets(host: str, port: int) -> list[socket.socket]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
-        raise InputError(f"--host {host} is no address: use 127.0.0.1, or an address of this machine") from error
+        raise InputError(f"--host {host} is not an address: use 127.0.0.1, or an address of this machine") from error
     for family, kind, protocol, _, address in dict.fromkeys(found):
         try:
             each = socket.socket(family, kind, protocol)

@@ -219,14 +219,16 @@ def test_a_damaged_shard_is_found_and_scored_again(damage, tmp_path):
     assert shards(out) == complete
 
 
-def test_a_damaged_shard_without_a_record_is_scored_again(tmp_path):
+@pytest.mark.parametrize("damage", ["cut off", "a name of a column"])
+def test_a_damaged_shard_without_a_record_is_scored_again(damage, tmp_path):
     source, out = write(tmp_path / "in.jsonl", rows(300)), tmp_path / "out"
     assert estimate(source, "-o", f"{out}/", "-e", "text", *SMALL).returncode == 0
     complete, values = shards(out), manifest(out)
     values["shards"].pop()
     (out / "_manifest.json").write_bytes(sealed(values))
     path = max(out.glob("part-*"))
-    path.write_bytes(path.read_bytes()[:-100])
+    content = path.read_bytes()
+    path.write_bytes(content[:-100] if damage == "cut off" else content.replace(b"responses", b"respons\xe9s"))
     done = estimate(source, "-o", f"{out}/", "-e", "text", "--quiet")
     assert done.returncode == 0, done.stderr
     assert f"{path} is damaged (" in done.stderr

@@ -332,7 +332,7 @@ def test_the_address_is_printed_when_the_service_answers_at_it(command, workers)
 
 def test_an_address_of_another_machine_is_one_line(tmp_path):
     (tmp_path / "token").write_text(TOKEN)
-    for host, reason in (("192.0.2.1", "cannot listen on port"), ("no.such.name.invalid", "is no address")):
+    for host, reason in (("192.0.2.1", "cannot listen on port"), ("no.such.name.invalid", "is not an address")):
         arguments = ["serve", "--host", host, "--token-file", str(tmp_path / "token"), "--port", str(free_port())]
         ended = subprocess.run(
             [sys.executable, "-m", "semantic_entropy", *arguments],
