@@ -207,8 +207,8 @@ class _Sort:
     def _gather(self, runs: Sequence[RunChoices]) -> None:
         """Write the results of the changed files to `KEPT`, with those that are there."""
         files: dict[str, list[Path]] = {}
-        for file in (*self._folder.iterdir(), *(self._folder / WORK).glob("*"), self._folder / KEPT):
-            if self._is_gathered(file) or (file.name == KEPT and file.exists()):
+        for file in (*self._folder.iterdir(), *(self._folder / WORK).glob("*")):
+            if self._is_gathered(file) or file.name == KEPT:
                 files.setdefault(file.name.partition(".")[0], []).append(file)
         with replacement(self._folder / KEPT) as temporary, temporary.open("wb") as out:
             for _, found in sorted(files.items()):

@@ -72,7 +72,7 @@ def proxy(folder, text):
             for _ in range(600):
                 assert process.poll() is None, (folder / "log").read_text()
                 with contextlib.suppress(httpx.HTTPError):
-                    httpx.get(f"http://127.0.0.1:{port}/health/liveliness").raise_for_status()
+                    httpx.get(f"http://127.0.0.1:{port}/health/liveliness", timeout=60).raise_for_status()
                     break
                 time.sleep(0.2)
             yield f"http://127.0.0.1:{port}"
@@ -109,5 +109,5 @@ def test_the_proxy_passes_and_blocks_as_the_guardrail_says(tmp_path):
             assert ["It " in text or "Lima" in text for text in streams] == [True, False, False], streams
             assert "above 0.7" in streams[1]
             assert "4 words of it" in streams[2]
-            metrics = httpx.get(f"{url}/metrics", headers={"X-API-Key": TOKEN}).text
+            metrics = httpx.get(f"{url}/metrics", headers={"X-API-Key": TOKEN}, timeout=60).text
         assert 'requests_total{route="/beta/litellm_basic_guardrail_api",status="200"} 16.0' in metrics
