@@ -190,7 +190,7 @@ class _Sort:
             target.mkdir()
             with lines, progress_bar("shards sorted", len(shards), progress) as advance:
                 for shard in shards:
-                    if not lines.index.unused:
+                    if not lines.index.left:
                         break
                     _write_lines(target / self._work_name(shard), _take(shard, lines, names, options))
                     advance(1)

@@ -37,10 +37,11 @@ class KeyIndex:
 
     Attributes:
         unused: the number of places whose key was not taken.
+        left: the number of places that were not taken.
     """
 
     def __init__(self) -> None:
-        self.unused = 0
+        self.unused = self.left = 0
         self._keys, self._places = array("Q"), array("q")
         self._sorted: Any = None  # (keys, places, number of taken places of the key that begins here), sorted by key
 
@@ -52,6 +53,7 @@ class KeyIndex:
         self._keys.append(_prefix(key))
         self._places.append(place)
         self.unused += 1
+        self.left += 1
 
     def unused_by(self, keys: Iterable[str]) -> int:
         """Return the number of places with another key than these. Stop reading when they are at most half."""
@@ -59,7 +61,7 @@ class KeyIndex:
             self.take(key)
             if self.unused * 2 <= len(self):
                 break
-        unused, self.unused = self.unused, len(self)
+        unused, self.unused, self.left = self.unused, len(self), len(self)
         if self._sorted is not None:
             self._sorted[2].fill(0)  # the places can be taken again
         return unused
@@ -75,6 +77,7 @@ class KeyIndex:
         index = first + int(taken[first])
         if index < len(keys) and keys[index] == keys[first]:
             taken[first] += 1
+            self.left -= 1
             return int(places[index])
         return int(places[index - 1])
 

@@ -274,6 +274,14 @@ def test_a_result_that_a_killed_retry_left_twice_is_counted_once(suffix, monkeyp
     assert results(out) == fresh(source, out)
 
 
+def test_equal_rows_that_are_far_apart_are_not_measured_again(tmp_path):
+    source = write(tmp_path / "in.jsonl", [*GIVEN[:250], *GIVEN[:250]])
+    measure(source, f"{tmp_path}/out/")
+    write(source, [GIVEN[250], *GIVEN[:250], *GIVEN[:250]])
+    summary = measure(source, f"{tmp_path}/out/")
+    assert (summary.rows, summary.skipped, summary.removed) == (1, 500, 0)
+
+
 def test_a_file_that_is_added_before_the_others_is_in_the_order_of_the_input(monkeypatch, tmp_path):
     write(tmp_path / "rows" / "b.jsonl", GIVEN[:300])
     out = f"{tmp_path}/out.jsonl"
