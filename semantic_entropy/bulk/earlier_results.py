@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import json
 import re
 import shutil
@@ -176,7 +177,7 @@ class _Sort:
     def sort(
         self, names: FieldNames, options: InputOptions, runs: Sequence[RunChoices], *, others: int, progress: bool
     ) -> tuple[int, int]:
-        """Write the results to the folder `SORTED`. Return the numbers of those without a row, and of the other ones.
+        """Write the results to the folder `SORTED`. Return the numbers of results without a row, and of rows with one.
 
         `others` is the number of results in other shards.
         """
@@ -185,14 +186,14 @@ class _Sort:
             shutil.rmtree(target)
         self._gather(runs)
         lines = ResultLines(self._folder / KEPT, str(self._folder / KEPT), runs)
-        found = len(lines.index)
+        found, kept = len(lines.index), 0
         try:
             target.mkdir()
             with lines, progress_bar("shards sorted", len(shards), progress) as advance:
                 for shard in shards:
                     if not lines.index.left:
                         break
-                    _write_lines(target / self._work_name(shard), _take(shard, lines, names, options))
+                    kept += _write_lines(target / self._work_name(shard), _take(shard, lines, names, options))
                     advance(1)
         except OSError as error:
             raise SemanticEntropyError(f"{target}: {error.strerror or error}; run again to continue") from error
@@ -202,7 +203,7 @@ class _Sort:
                 f"{unused:,} of the {found + others:,} results in {self._folder} belong to no row of the input, and "
                 "would be removed. Nothing was changed: use the whole input, another output, or --overwrite"
             )
-        return unused, found - unused
+        return unused, kept
 
     def _gather(self, runs: Sequence[RunChoices]) -> None:
         """Write the results of the changed files to `KEPT`, with those that are there."""
@@ -277,12 +278,14 @@ def _take(shard: Shard, lines: ResultLines, names: FieldNames, options: InputOpt
                     yield found[1]
 
 
-def _write_lines(target: Path, lines: Iterator[bytes]) -> None:
-    """Write lines to a file, if there are some."""
+def _write_lines(target: Path, lines: Iterator[bytes]) -> int:
+    """Write lines to a file, if there are some. Return their number."""
+    count = 0
     if (first := next(lines, None)) is not None:
         with target.open("wb") as out:
-            out.write(first)
-            out.writelines(lines)
+            for count, line in enumerate(itertools.chain([first], lines), start=1):  # noqa: B007  # the last count
+                out.write(line)
+    return count
 
 
 @contextlib.contextmanager

@@ -217,7 +217,7 @@ def test_another_file_is_refused_and_its_shards_stay(monkeypatch, capsys, tmp_pa
 
 @pytest.mark.parametrize("output", ["out.jsonl", "out.parquet", "out/"])
 @pytest.mark.parametrize("step", ["gather", "sort", "sync", "save", "saved", "moved"])
-def test_a_kill_at_any_step_of_the_sort_costs_no_result(step, output, monkeypatch, tmp_path):
+def test_a_kill_at_any_step_of_the_sort_costs_no_result(step, output, monkeypatch, capsys, tmp_path):
     source, out = write(tmp_path / "in.jsonl", GIVEN), f"{tmp_path}/{output}"
     measure(source, out, monkeypatch, stop=3)
     write(source, EDITED)
@@ -248,8 +248,10 @@ def test_a_kill_at_any_step_of_the_sort_costs_no_result(step, output, monkeypatc
             measure(source, out)
     monkeypatch.undo()
     write(source, [*EDITED, {**GIVEN[0], "id": 1001}])  # it is edited once more
+    capsys.readouterr()
     summary = measure(source, out)
     assert summary.skipped > 300
+    assert f": {summary.skipped} results of unchanged rows kept" in capsys.readouterr().err
     assert results(out) == fresh(source, out)
     assert not hidden(tmp_path)
     assert not list(tmp_path.rglob("_kept*")) + list(tmp_path.rglob("_sorted"))
