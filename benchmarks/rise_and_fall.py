@@ -29,6 +29,7 @@ from typing import Any
 import torch
 import transformers
 from collapse_alarms import fell
+from tiny_rewards import CHOICES
 
 # Internal: the base model and the evaluation of the demo, and the rules of the probe, have no public names.
 from empo_rl.config import load_config
@@ -40,7 +41,7 @@ from empo_rl.monitor.collapse_step import budgets, find_parting, find_suspicion
 from empo_rl.run.tiny_model import PRETRAIN_STEPS, load_or_make, make_tokenizer
 from empo_rl.run.train import RunAdditions, run_training
 
-REWARDS = ["empo", "majority", "scrl", "golden", "random"]
+REWARDS = ["empo", "majority", "scrl", "ddrl", "restrain", "vote_certainty", "golden", "random"]
 STEPS, LEARNING_RATE = 200, 5e-4
 PROBES = (50, 100, STEPS)  # steps
 OVER = 5  # steps of a mean, as in the probe
@@ -62,9 +63,7 @@ def record(directory: Path, reward: str, seed: int) -> Run:
             "output_dir": str(folder),
             "resume": True,
             "seed": seed,
-            "empo.reward": reward,
-            # at G=8 no answer has a share below 0.125, the default; the same value as in tiny_rewards.py
-            "empo.reward_options": {"negative_share": 0.15} if reward == "scrl" else {},
+            **{f"empo.{name}": value for name, value in CHOICES.get(reward, {"reward": reward}).items()},
             "empo.measure_gold": True,
             "training.steps": STEPS,
             "training.learning_rate": LEARNING_RATE,
@@ -155,7 +154,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--directory", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--rewards", nargs="+", default=REWARDS)
+    parser.add_argument("--rewards", nargs="+", default=REWARDS, choices=REWARDS)
     parser.add_argument("--picture", type=Path)
     options = parser.parse_args()
     transformers.logging.set_verbosity_error()

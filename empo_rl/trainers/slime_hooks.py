@@ -209,9 +209,10 @@ def _rollout(group: Sequence[Any]) -> RolloutGroup:
     if not isinstance(prompt, str):
         users = [message for message in prompt if message["role"] == "user"]
         prompt = str((users or prompt)[-1]["content"])
+    asked = metadata.get("question")
     return RolloutGroup(
         completions=tuple(sample.response for sample in group),
-        question=metadata.get("question") or prompt,
+        question=asked if str(asked or "").strip() else prompt,
         gold=None if group[0].label is None else str(group[0].label),
         measures={
             "tokens": [float(sample.response_length) for sample in group],

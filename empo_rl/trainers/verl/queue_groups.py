@@ -76,9 +76,8 @@ def read_groups(keys: Sequence[str], partition: str, tokenizer: Any, response_li
     columns = trl_columns(
         prompts=prompts,
         completions=[tokenizer.decode(tokens, skip_special_tokens=True) for tokens in responses],
-        columns={"gold": [_gold(row) for row in rewards]},
+        columns={"question": [row.get("question") for row in extra], "gold": [_gold(row) for row in rewards]},
     )
-    questions = [row.get("question") or asked for row, asked in zip(extra, columns["questions"], strict=True)]
     ends = {tokenizer.eos_token_id, tokenizer.pad_token_id}
     groups, start = [], 0
     for uid, members in chosen.items():
@@ -87,7 +86,7 @@ def read_groups(keys: Sequence[str], partition: str, tokenizer: Any, response_li
         cut = [len(tokens) >= response_limit and tokens[-1] not in ends for tokens in responses[rows]]
         group = RolloutGroup(
             completions=tuple(columns["completions"][rows]),
-            question=questions[rows][0],
+            question=columns["questions"][rows][0],
             gold=columns["golds"][rows][0],
             measures={"tokens": lengths, "truncated": [float(flag) for flag in cut]},
         )

@@ -235,7 +235,13 @@ def test_a_truncated_sample_is_an_answer_and_a_pending_one_is_an_error():
 
 
 @pytest.mark.parametrize(
-    ("metadata", "asked"), [({"question": "From the data?"}, "From the data?"), ({"question": None}, "q"), ({}, "q")]
+    ("metadata", "asked"),
+    [
+        ({"question": "From the data?"}, "From the data?"),
+        ({"question": " "}, "q"),
+        ({"question": None}, "q"),
+        ({}, "q"),
+    ],
 )
 def test_the_judge_receives_the_question_of_the_metadata_or_else_the_prompt(metadata, asked, monkeypatch):
     questions = []

@@ -71,7 +71,13 @@ def step(trainer, groups):
 
 
 @pytest.mark.parametrize(
-    ("extra", "asked"), [({"question": "From the data?"}, "From the data?"), ({"question": None}, "q"), ({}, "q")]
+    ("extra", "asked"),
+    [
+        ({"question": "From the data?"}, "From the data?"),
+        ({"question": " "}, "q"),
+        ({"question": None}, "q"),
+        ({}, "q"),
+    ],
 )
 def test_the_judge_receives_the_question_of_the_data_or_else_the_prompt(tq, extra, asked):
     uid = put_group(SPLIT, question="q", extra=extra)
