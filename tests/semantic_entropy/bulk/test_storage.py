@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import tempfile
 
 import pytest
 
@@ -25,8 +26,12 @@ TEXT = functools.partial(Scorer, "text")
 
 
 @pytest.fixture
-def bucket():
-    """The file system of `memory://`, empty."""
+def bucket(monkeypatch, tmp_path_factory):
+    """The file system of `memory://`, empty.
+
+    The folder for its unfinished shards is in a temporary folder of the test: tests run side by side.
+    """
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("temporary")))
     memory = fsspec.filesystem("memory")
     memory.store.clear()
     memory.pseudo_dirs[:] = [""]
