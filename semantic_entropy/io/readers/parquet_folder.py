@@ -126,7 +126,10 @@ class ParquetFolderReader(RowReader):
         for reader in self.readers:
             path = Path(reader.name)
             if digests.get(path.stem) not in (None, digest_of(path)):
-                raise InputError(f"{reader.name} was changed after the run wrote it. {_REPAIR.format(reader.name)}")
+                raise InputError(
+                    f"{reader.name} was changed after the run wrote it. If a run works in this folder now, wait until "
+                    f"it ends. {_REPAIR.format(reader.name)}"
+                )
             try:
                 for row in reader.rows():
                     yield replace(row, number=before + row.number)
